@@ -1,0 +1,1 @@
+"""The reference intelligence API: HTTP contract, store and lineage, served from SQLite."""
