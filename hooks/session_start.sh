@@ -4,6 +4,7 @@
 # harmless as capture.sh; at SessionStart anything on stdout would be read by the model.
 
 "${0%/*}/capture.sh" "${1-}"
+"${0%/*}/check_cap.sh" "${1-}" </dev/null >/dev/null 2>&1 &
 
 case ${1-} in /*) ;; *) exit 0 ;; esac
 [ -e "$1/disabled" ] && exit 0
