@@ -1,0 +1,1 @@
+"""What this project knows about Claude Code's own files."""
