@@ -25,6 +25,8 @@ KEYS: Final = (
     Key("service_url", "service.url", "INTELLIGENCE_SERVICE_URL", "text"),
     Key("api_token", "service.token", "INTELLIGENCE_API_TOKEN", "token"),
     Key("ca_file", "service.ca_file", None, "path"),
+    Key("proxy_url", "service.proxy", None, "token"),
+    Key("token_over_plain_http", "service.token_over_plain_http", None, "switch"),
     Key("request_timeout_seconds", "service.timeout", None, "number"),
     Key("tracking_enabled", "tracking.enabled", "PATTERN_TRACKING_ENABLED", "switch"),
     Key("state_dir", "cache.dir", "PATTERN_CACHE_DIR", "path"),

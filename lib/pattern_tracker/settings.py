@@ -53,7 +53,10 @@ class Settings:
         service_url: Base URL without a trailing slash; None means the embedded
             API on a unix socket in the state directory.
         api_token: Sent as a bearer token; never shown by `repr`.
-        ca_file: Certificates to trust instead of the system's.
+        ca_file: Certificates to trust in addition to the system's.
+        proxy_url: HTTP proxy for the service; may carry a password, so never shown.
+            None: the one that the environment names, if any.
+        token_over_plain_http: Send the token over http to other machines too.
         request_timeout_seconds: For one request to the API.
         tracking_enabled: False switches recording off.
         state_dir: Absolute; see `pattern_tracker.state_dir`.
@@ -71,6 +74,8 @@ class Settings:
     service_url: str | None = None
     api_token: str | None = field(default=None, repr=False)
     ca_file: Path | None = None
+    proxy_url: str | None = field(default=None, repr=False)
+    token_over_plain_http: bool = False
     request_timeout_seconds: float = 10.0
     tracking_enabled: bool = True
     state_dir: Path
@@ -86,6 +91,8 @@ class Settings:
             object.__setattr__(self, "service_url", _canonical_url(self.service_url))
         if self.api_token is not None:
             _check_token(self.api_token)
+        if self.proxy_url is not None:
+            _check_proxy(self.proxy_url)
         _check_path("state_dir", self.state_dir)
         if self.ca_file is not None:
             _check_path("ca_file", self.ca_file)
@@ -237,6 +244,18 @@ def _canonical_url(url: str) -> str:
     if "?" in url or "#" in url:
         raise _unusable("service_url", shown, "must not carry a query or fragment")
     return url.rstrip("/")
+
+
+def _check_proxy(url: str) -> None:
+    from urllib.parse import urlsplit  # noqa: PLC0415 - start-up cost
+
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and not _has_blank(url)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise _unusable("proxy_url", HIDDEN, "must look like http://proxy.example.com:3128")
 
 
 def _check_token(token: str) -> None:

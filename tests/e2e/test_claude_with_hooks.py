@@ -18,6 +18,7 @@ from tests.e2e.claude_session import hook_settings, run_claude
 from tests.e2e.everyday_session import RECORDED_PAYLOADS, play_everyday, recorded, told
 from tests.e2e.process_family import processes_of
 from tests.e2e.scripted_model import call, say
+from tests.e2e.transcripts import hook_remarks
 
 pytestmark = pytest.mark.must_run_in_ci
 
@@ -51,15 +52,6 @@ def installed(tmp_path: Path) -> Installed:
     (state / "spool").mkdir(parents=True)
     (state / "turned-away").touch()
     return Installed(scripts=scripts, state=state)
-
-
-def hook_remarks(home: Path) -> list[str]:
-    """Kinds of remark on hooks in the transcripts: a hook that is silent and exits 0 has none."""
-    transcripts = (home / ".claude" / "projects").rglob("*.jsonl")
-    lines = [json.loads(line) for t in transcripts for line in t.read_text().splitlines()]
-    assert lines
-    kinds = [line["attachment"]["type"] for line in lines if "attachment" in line]
-    return [kind for kind in kinds if kind.startswith("hook_")]
 
 
 def test_everyday_session_spools_exactly_its_payloads(

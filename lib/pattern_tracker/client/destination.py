@@ -32,6 +32,7 @@ class Destination:
         socket_path: Instead of a URL.
         token: Sent as a bearer token; not shown by `repr`.
         token_over_plain_http: Send it over http to other machines as well.
+        proxy_url: Instead of the proxy that the environment names.
 
     Raises:
         SettingsError: neither or both are given, or the URL cannot be used.
@@ -41,6 +42,7 @@ class Destination:
     socket_path: Path | None = None
     token: str | None = field(default=None, repr=False)
     token_over_plain_http: bool = False
+    proxy_url: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if (self.base_url is None) == (self.socket_path is None):
@@ -81,13 +83,16 @@ class Destination:
             return ""
         return (
             f"the token is not sent over plain http to {_host(self.root)}, where others could"
-            " read it; use an https address in service.url"
+            " read it; use an https address in service.url, or, where the network is yours alone,"
+            " set service.token_over_plain_http = true"
         )
 
     def proxy(self) -> str | None:
-        """The proxy that the environment names for this destination, as a URL."""
+        """The configured proxy, or the one that the environment names, as a URL."""
         if self.is_local:
             return None
+        if self.proxy_url:
+            return self.proxy_url
         # Costs 20 ms to import, and the embedded API never needs it.
         from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415
 

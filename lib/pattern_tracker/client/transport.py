@@ -47,6 +47,7 @@ class IntelligenceClient:
         health_timeout_seconds: For a whole health check.
         clock: For latencies and dated Retry-After headers.
         token_over_plain_http: Send the token over http to other machines as well.
+        proxy_url: Instead of the proxy that the environment names.
 
     Raises:
         SettingsError: the destination cannot be used.
@@ -63,12 +64,14 @@ class IntelligenceClient:
         health_timeout_seconds: float,
         clock: Clock,
         token_over_plain_http: bool = False,
+        proxy_url: str | None = None,
     ) -> None:
         self._destination = Destination(
             base_url=base_url,
             socket_path=socket_path,
             token=token,
             token_over_plain_http=token_over_plain_http,
+            proxy_url=proxy_url,
         )
         self._ca_file = ca_file
         self._timeout_seconds = timeout_seconds

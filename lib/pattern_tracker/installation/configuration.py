@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pattern_tracker.client.destination import Destination
 from pattern_tracker.config_file import read_config, write_config_values
 from pattern_tracker.config_keys import TOKEN_FILE_KEY
 from pattern_tracker.errors import SettingsError
@@ -48,6 +49,11 @@ def take_over_environment(environ: Mapping[str, str], config_file: Path, steps: 
             values[TOKEN_FILE_KEY] = None
     if "cache.dir" in present:
         values["cache.dir"] = str(wanted.state_dir)
+    if wanted.service_url and wanted.proxy_url is None:
+        proxy = Destination(base_url=wanted.service_url).proxy()
+        if proxy:
+            values["service.proxy"] = proxy
+            steps.note("a proxy from the environment goes to service.proxy, for the daemon")
     changed = any(current.get(key) != value for key, value in values.items())
     if changed and not steps.dry_run:
         write_config_values(config_file, values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -79,6 +80,13 @@ def hook_script_sources() -> Path:
 
 
 def daemon_entry() -> tuple[Path, Path]:
-    """The interpreter and the script that start the daemon."""
-    package = Path(__file__).resolve().parent.parent.parent / "pattern_daemon"
-    return Path(sys.executable), package / "ensure.py"
+    """The interpreter and the script that start the daemon.
+
+    Raises:
+        InstallationError: the package is incomplete.
+    """
+    # Found, not imported: the library does not depend on the daemon.
+    found = find_spec("pattern_daemon")
+    if found is None or found.origin is None:
+        raise InstallationError("The daemon is missing. Run install.sh from a fresh checkout.")
+    return Path(sys.executable), Path(found.origin).with_name("ensure.py")
