@@ -1,6 +1,9 @@
 #!/bin/sh
 # capture.sh STATE_DIR: keeps the hook payload on stdin as STATE_DIR/spool/SESSION.PID.json.
 #
+# Registered so that a subshell of the shell that Claude Code has started reads it, which spares
+# starting a second one: (set -- 'STATE_DIR'; . '.../capture.sh') 2>/dev/null || :
+#
 # Never hurts Claude Code: whatever happens it is silent, exits 0 (exit 2 would block the tool),
 # waits for nobody and looks at nothing that it copies. What it cannot keep it counts, one byte
 # per payload, in STATE_DIR/turned-away. This swallowing of errors is for hooks only.

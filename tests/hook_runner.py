@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pattern_tracker.claude_code.registration import hook_command
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -29,14 +31,9 @@ SHELLS = {
 """Label: the program, and the name that it is called by."""
 
 
-def quoted(text: str) -> str:
-    """`text` as one POSIX shell word, always in single quotes."""
-    return "'" + text.replace("'", "'\\''") + "'"
-
-
 def registered_command(script: Path | str, state_dir: Path | str) -> str:
     """The string that stands in Claude Code's settings for `script`."""
-    return f"{quoted(str(script))} {quoted(str(state_dir))} 2>/dev/null || :"
+    return hook_command(Path(script), state_dir)
 
 
 def make_state_dir(path: Path) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pattern_tracker.claude_code.registration import hook_command
 from tests.e2e.claude_session import hook_settings, run_claude
 from tests.e2e.everyday_session import RECORDED_PAYLOADS, play_everyday, recorded, told
 from tests.e2e.process_family import processes_of
@@ -38,8 +39,7 @@ class Installed:
 
     def _registered(self, event: str) -> str:
         script = "session_start.sh" if event == "SessionStart" else "capture.sh"
-        path, state = shlex.quote(str(self.scripts / script)), shlex.quote(str(self.state))
-        return f"{path} {state} 2>/dev/null || :"
+        return hook_command(self.scripts / script, self.state)
 
     def spooled(self) -> list[dict[str, Any]]:
         return [json.loads(file.read_bytes()) for file in (self.state / "spool").iterdir()]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.hook_runner import SHELLS, Hook, assert_harmless, make_hook
 
 if TYPE_CHECKING:

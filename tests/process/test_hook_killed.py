@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from tests.hook_runner import SHELLS, Hook, make_hook, poll
 
 ROUNDS = 60

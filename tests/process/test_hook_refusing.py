@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.hook_runner import SHELLS, Hook, assert_harmless, make_hook
 
 

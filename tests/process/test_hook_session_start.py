@@ -9,6 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.hook_runner import SHELLS, Hook, assert_harmless, make_hook, make_state_dir, poll
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.hook_runner import SESSION, SHELLS, Hook, assert_harmless, make_hook, make_state_dir
 
 PAYLOADS = Path(__file__).resolve().parent.parent / "payloads"

@@ -5,11 +5,15 @@ status 2 of a PreToolUse hook blocks the tool; the exec form (`args`) is ignored
 by older clients, which would then start a bare shell on the payload.  Hence the
 shell form with a tail that always succeeds and prints nothing.  Asynchronous
 hooks are killed at the end of `claude -p`, so all of these are synchronous.
+
+The shell that Claude Code has started already reads `capture.sh` itself: starting a
+second one would cost as much again as all the rest of the hook (`tests/bench`).
+It does so in a subshell, because a `.` that fails ends a shell, with status 2.
 """
 
 from __future__ import annotations
 
-import shlex
+import re
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
@@ -33,7 +37,12 @@ HOOK_SCRIPTS: Final = (
 OUR_DIRECTORY: Final = ("pattern-tracker", "hooks")
 
 EDITING_TOOLS: Final = "Write|Edit|NotebookEdit"
-_ALWAYS_SUCCEEDS = ("2>/dev/null", "||", ":")
+_ALWAYS_SUCCEEDS: Final = "2>/dev/null || :"
+
+# A path between single quotes, as `_quoted` writes it.
+_WORD: Final = r"'((?:[^']|'\"'\"')*)'"
+_READ: Final = re.compile(rf"\(set -- {_WORD}; \. {_WORD}\) {re.escape(_ALWAYS_SUCCEEDS)}")
+_STARTED: Final = re.compile(rf"{_WORD} {_WORD}(?: {re.escape(_ALWAYS_SUCCEEDS)})?")
 
 # A hook takes milliseconds.  Without this a hung disk (a dead network file
 # system) would hold every tool for Claude Code's default of 600 s; with much
@@ -60,13 +69,16 @@ class HookEntry:
         return {**matcher, "hooks": [self.as_hook()]}
 
 
-def hook_command(script: Path, state_dir: Path) -> str:
+def hook_command(script: Path, state_dir: Path | str) -> str:
     """The shell form under which a script is registered; both paths absolute."""
-    return " ".join((_quoted(script), _quoted(state_dir), *_ALWAYS_SUCCEEDS))
+    if script.name == CAPTURE_SCRIPT:
+        return f"(set -- {_quoted(state_dir)}; . {_quoted(script)}) {_ALWAYS_SUCCEEDS}"
+    # The others have to know where they lie, which only a started script does.
+    return f"{_quoted(script)} {_quoted(state_dir)} {_ALWAYS_SUCCEEDS}"
 
 
-def _quoted(path: Path) -> str:
-    # shlex.quote leaves plain words bare; one shape for all paths is easier to recognise by eye.
+def _quoted(path: Path | str) -> str:
+    # shlex.quote leaves plain words bare; one shape for all paths is easier to recognise.
     return "'" + str(path).replace("'", "'\"'\"'") + "'"
 
 
@@ -95,13 +107,16 @@ def is_ours(hook: object) -> bool:
     the user's own, even if it calls our script.
     """
     command = hook.get("command") if isinstance(hook, dict) else None
-    if not isinstance(command, str) or CAPTURE_SCRIPT[-3:] not in command:
+    if not isinstance(command, str):
         return False
-    try:
-        words = shlex.split(command)
-    except ValueError:
+    if read := _READ.fullmatch(command):
+        script = _unquoted(read[2])
+    elif started := _STARTED.fullmatch(command):
+        script = _unquoted(started[1])
+    else:
         return False
-    if len(words) < 2 or tuple(words[2:]) not in {(), _ALWAYS_SUCCEEDS[:1], _ALWAYS_SUCCEEDS}:
-        return False
-    script = PurePath(words[0])
     return script.name in HOOK_SCRIPTS and script.parts[-3:-1] == OUR_DIRECTORY
+
+
+def _unquoted(word: str) -> PurePath:
+    return PurePath(word.replace("'\"'\"'", "'"))
