@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
 OURS = ("PATTERN_", "INTELLIGENCE_", "CIRCUIT_BREAKER_", "HEALTH_CHECK_", "XDG_", "CLAUDE_")
@@ -22,3 +23,16 @@ def private_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
         if name.startswith(OURS) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     return home
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where everything is required, a test that must run and is skipped has failed."""
+    report = yield
+    required = os.environ.get("PATTERN_TRACKER_REQUIRE_ALL") == "1"
+    if required and report.skipped and item.get_closest_marker("must_run_in_ci"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} must run here and was skipped: {report.longrepr}"
+    return report

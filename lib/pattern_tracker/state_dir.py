@@ -2,8 +2,8 @@
 
 Everything that must survive a restart is in this one directory, private to its
 owner (directories 0700, files 0600).  The layout is part of the contract with
-the hook scripts, which know `spool/`, `disabled`, `full`, `turned-away` and
-`launch-daemon` by name.
+the hook scripts, which know `spool/`, `disabled`, `full`, `cap-kib`,
+`turned-away` and `launch-daemon` by name.
 """
 
 from __future__ import annotations
@@ -84,6 +84,11 @@ class StateDir:
     def full_flag(self) -> Path:
         """While it exists the hooks only count."""
         return self.root / "full"
+
+    @property
+    def cap_file(self) -> Path:
+        """The cap on the spool in KiB, as a decimal number, for the hooks."""
+        return self.root / "cap-kib"
 
     @property
     def turned_away(self) -> Path:

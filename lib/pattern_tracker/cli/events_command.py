@@ -1,0 +1,48 @@
+"""`pattern-tracker events`."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pattern_tracker.cli.output import print_json, print_rows
+from pattern_tracker.ledger.summary import read_events
+from pattern_tracker.settings import load_settings
+from pattern_tracker.state_dir import StateDir
+
+if TYPE_CHECKING:
+    import argparse
+
+    from pattern_tracker.ledger.summary import EventLine
+
+HEADINGS = ("entered", "state", "what", "pattern", "tool", "session", "event", "answer")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the newest events, newest first."""
+    settings = load_settings(environ=os.environ).settings
+    ledger = StateDir(root=settings.state_dir).ledger
+    lines = read_events(ledger, state=options.state, limit=options.limit)
+    if options.json:
+        for line in lines:
+            print_json({"schema": 1, **msgspec.to_builtins(line)}, compact=True)
+    else:
+        print_rows(HEADINGS, [_row(line) for line in lines])
+    return 0
+
+
+def _row(line: EventLine) -> tuple[str, ...]:
+    entered = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.entered_at / 1000))
+    return (
+        entered,
+        f"{line.state} ({line.cause})" if line.cause else line.state,
+        line.event_type.removeprefix("pattern_"),
+        line.pattern_id,
+        line.tool,
+        (line.session_id or "")[:8],
+        line.event_id,
+        line.answer or "",
+    )

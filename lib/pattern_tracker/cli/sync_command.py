@@ -1,0 +1,120 @@
+"""`pattern-tracker sync`: passes until nothing moves, with or without a daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pattern_tracker.cli.output import print_line
+from pattern_tracker.clock import SystemClock
+from pattern_tracker.drain import Drain, PassReport
+from pattern_tracker.embedded_api import EmbeddedApi, is_serving
+from pattern_tracker.errors import LedgerError
+from pattern_tracker.ledger.summary import read_summary
+from pattern_tracker.settings import load_settings
+from pattern_tracker.spool import Spool
+from pattern_tracker.state_dir import StateDir
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator
+
+    from pattern_tracker.settings import Settings
+
+
+def run(options: argparse.Namespace) -> int:  # noqa: ARG001 - every command takes them
+    """Deliver what waits; 1 if nothing moved while events wait."""
+    return asyncio.run(_sync())
+
+
+async def _sync() -> int:
+    settings = _load()
+    state_dir = StateDir(root=settings.state_dir)
+    state_dir.prepare()
+    totals = _Totals()
+    async with AsyncExitStack() as stack:
+        if settings.service_url is None and not await is_serving(state_dir):
+            await stack.enter_async_context(EmbeddedApi(state_dir))
+        drain = await stack.enter_async_context(Drain(load_settings=_load, clock=SystemClock()))
+        show = stack.enter_context(_progress(_backlog(state_dir)))
+        report = PassReport(more=True)
+        # An API that is down must not keep payloads from being taken in.
+        while report.more and (report.ingest.captures or not report.delivery.reason):
+            report = await drain.run_pass(
+                forced=not totals.passes, progress=lambda now: show(totals.moved + now.moved)
+            )
+            totals.add(report)
+            if report.damaged:
+                print_line(f"the ledger was damaged and is kept as {report.damaged}")
+    waiting = sum(read_summary(state_dir.ledger).waiting.values())
+    print_line(totals.told(waiting, report))
+    return 1 if waiting and not totals.moved else 0
+
+
+@dataclass(slots=True)
+class _Totals:
+    """What all passes of this command did."""
+
+    passes: int = 0
+    captures: int = 0
+    delivered: int = 0
+    moved: int = 0
+
+    def add(self, report: PassReport) -> None:
+        self.passes += 1
+        self.captures += report.ingest.captures
+        self.delivered += report.delivery.delivered
+        self.moved += report.moved
+
+    def told(self, waiting: int, last: PassReport) -> str:
+        """One line: what moved, what did not, and why."""
+        parts = [f"{self.captures} captures taken in", f"{self.delivered} events delivered"]
+        if waiting:
+            why = f" ({last.delivery.reason})" if last.delivery.reason else ""
+            parts.append(f"{waiting} waiting{why}")
+        if last.spooled:
+            parts.append(f"{last.spooled} files not complete yet")
+        return ", ".join(parts)
+
+
+def _load() -> Settings:
+    loaded = load_settings(environ=os.environ)
+    in_file = load_settings(environ=None, config_file=loaded.config_file).settings
+    # Whether to record is for the hooks' own environment or the file to say; a variable
+    # of this shell must not switch it off for every session.
+    return replace(loaded.settings, tracking_enabled=in_file.tracking_enabled)
+
+
+def _backlog(state_dir: StateDir) -> int:
+    """How many things there are to move, as far as can be told beforehand."""
+    with Spool(state_dir.spool) as spool:
+        spooled = spool.usage().count
+    try:
+        waiting = sum(read_summary(state_dir.ledger).waiting.values())
+    except LedgerError:
+        waiting = 0  # a damaged one is set aside by the pass, a newer one stops it
+    return spooled + waiting
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal's standard error; nothing elsewhere."""
+    if not sys.stderr.isatty() or not total:
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only for a terminal
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+
+        def show(moved: int) -> None:
+            # A capture may become several events, known only once it is read.
+            bar.update(task, completed=moved, total=max(total, moved))
+
+        yield show
