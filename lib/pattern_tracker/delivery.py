@@ -48,8 +48,8 @@ class DeliveryReport:
     delivered: int = 0
     quarantined: int = 0
     requests: int = 0
-    # Nothing more to be sent before this time (epoch seconds); None: nothing waits, or a
-    # person has to act.
+    # Nothing more to be sent before this time (epoch seconds).  None: nothing waits, a person
+    # has to act, or a request failed and whoever runs passes decides when to try again.
     next_try_at: float | None = None
     # Why it stopped while events wait; "" if it did not.
     reason: str = ""

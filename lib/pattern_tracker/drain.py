@@ -8,12 +8,13 @@ size, and gives the lock back.  The daemon runs passes as they are needed,
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from pattern_tracker.client.transport import IntelligenceClient
 from pattern_tracker.delivery import Delivery, DeliveryReport, config_fingerprint
@@ -29,16 +30,20 @@ from pattern_tracker.spool import SCAN_LIMIT, Spool, TornFileWatch
 from pattern_tracker.state_dir import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from pattern_tracker.clock import Clock
     from pattern_tracker.settings import Settings
+    from pattern_tracker.spool import SpoolFile
 
 # A pass gives the lock back after about this long, so that others get their turn.
 PASS_SECONDS: Final = 2.0
 
 LOCK_WAIT_SECONDS: Final = 30.0
+
+# Enough for a request to be handed to the kernel.
+REQUEST_LEAVES_SECONDS: Final = 0.001
 
 # Age is a matter of days; looking once a minute is enough.
 EXPIRY_INTERVAL_SECONDS: Final = 60.0
@@ -217,9 +222,8 @@ class Drain:
         moving = True
         while moving:
             chunk = next(chunks, None)
-            if chunk:
-                ingest.enter(ingest.read(chunk))
-            sent = await delivery.deliver_batch(forced=forced and not delivery.report.requests)
+            batch = delivery.deliver_batch(forced=forced and not delivery.report.requests)
+            sent = await (self._take_in_meanwhile(batch, ingest, chunk) if chunk else batch)
             progress(report)
             moving = sent or chunk is not None
             if moving and self._clock.monotonic() >= deadline:
@@ -227,6 +231,24 @@ class Drain:
                 return
         # A scan that was full may have left files out.
         report.more = len(files) == SCAN_LIMIT
+
+    async def _take_in_meanwhile(
+        self, batch: Coroutine[Any, Any, bool], ingest: Ingest, chunk: list[SpoolFile]
+    ) -> bool:
+        """Let the server work on a batch while the next files are taken in.
+
+        Whatever touches the ledger runs to its end without giving way, so the two
+        cannot come between each other's statements.
+        """
+        sending = asyncio.create_task(batch)
+        try:
+            await self._clock.sleep(REQUEST_LEAVES_SECONDS)
+            ingest.enter(ingest.read(chunk))
+        except BaseException:
+            sending.cancel()
+            await asyncio.wait([sending])
+            raise
+        return await sending
 
     def _expire(self, ledger: Ledger, settings: Settings) -> int:
         """Deliberate loss: what is older than the user's limit and still undelivered."""

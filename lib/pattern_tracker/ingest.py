@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 # One transaction: large enough that its fsync is shared, small enough that
 # neither memory nor the time to the next delivery suffers.
-CHUNK_FILES: Final = 256
+CHUNK_FILES: Final = 128
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -98,18 +98,20 @@ class Ingest:
         self.report = IngestReport()
 
     def chunks(self, files: Sequence[SpoolFile]) -> Iterator[list[SpoolFile]]:
-        """Cut `files` into transactions; suspects of a crash come one at a time."""
+        """Cut `files` into transactions, in their order; suspects of a crash come alone."""
         chunk: list[SpoolFile] = []
         size = 0
         for file in files:
             if self._torn.is_pending(file):
                 continue
-            if self._journal.is_suspect(file.label):
-                yield [file]
-                continue
-            if chunk and (len(chunk) == CHUNK_FILES or size + file.size > CHUNK_BYTES):
+            alone = self._journal.is_suspect(file.label)
+            full = len(chunk) == CHUNK_FILES or size + file.size > CHUNK_BYTES
+            if chunk and (alone or full):
                 yield chunk
                 chunk, size = [], 0
+            if alone:
+                yield [file]
+                continue
             chunk.append(file)
             size += file.size
         if chunk:

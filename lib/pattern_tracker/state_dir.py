@@ -11,14 +11,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pattern_tracker.errors import StateDirError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -29,6 +25,7 @@ TURNED_AWAY_PREFIX = b"\n"
 
 # sockaddr_un holds 104 bytes on macOS and 108 on Linux, the final NUL included.
 SOCKET_PATH_LIMIT_BYTES = 103
+SHARED_DIRECTORY = Path("/tmp")  # noqa: S108 - a private directory is made in it and checked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,13 +107,14 @@ class StateDir:
         """Where the embedded intelligence API listens.
 
         A path that a socket address cannot hold is replaced by a short one in a
-        private directory under the temporary directory.
+        private directory under /tmp: not TMPDIR, which a daemon and a shell may
+        have different ones of.
         """
         path = self.root / "intelligence.sock"
         if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT_BYTES:
             return path
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
-        short = type(path)(tempfile.gettempdir()) / f"pattern-tracker-{os.getuid()}-{digest}"
+        short = SHARED_DIRECTORY / f"pattern-tracker-{os.getuid()}-{digest}"
         return short / "intelligence.sock"
 
     def turned_away_count(self) -> int:
@@ -150,7 +148,8 @@ def make_private_directory(path: Path) -> None:
     """
     try:
         path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-        found = path.lstat() if path.parent == type(path)(tempfile.gettempdir()) else path.stat()
+        # Where anyone may create names, a link may be somebody's trap.
+        found = path.lstat() if path.parent == SHARED_DIRECTORY else path.stat()
     except OSError as error:
         raise StateDirError(
             path,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pattern_tracker.cli.output import print_line
 from pattern_tracker.clock import SystemClock
 from pattern_tracker.drain import Drain, PassReport
-from pattern_tracker.embedded_api import EmbeddedApi, is_serving
+from pattern_tracker.embedded_api import EMBEDDED, EmbeddedApi, is_serving
 from pattern_tracker.errors import LedgerError
 from pattern_tracker.ledger.summary import read_summary
 from pattern_tracker.settings import load_settings
@@ -40,7 +40,7 @@ async def _sync() -> int:
         if settings.service_url is None and not await is_serving(state_dir):
             await stack.enter_async_context(EmbeddedApi(state_dir))
         drain = await stack.enter_async_context(Drain(load_settings=_load, clock=SystemClock()))
-        show = stack.enter_context(_progress(_backlog(state_dir)))
+        show = stack.enter_context(_progress(_backlog(settings, state_dir)))
         report = PassReport(more=True)
         # An API that is down must not keep payloads from being taken in.
         while report.more and (report.ingest.captures or not report.delivery.reason):
@@ -50,7 +50,7 @@ async def _sync() -> int:
             totals.add(report)
             if report.damaged:
                 print_line(f"the ledger was damaged and is kept as {report.damaged}")
-    waiting = sum(read_summary(state_dir.ledger).waiting.values())
+    waiting = _waiting(settings, state_dir)
     print_line(totals.told(waiting, report))
     return 1 if waiting and not totals.moved else 0
 
@@ -89,12 +89,17 @@ def _load() -> Settings:
     return replace(loaded.settings, tracking_enabled=in_file.tracking_enabled)
 
 
-def _backlog(state_dir: StateDir) -> int:
+def _waiting(settings: Settings, state_dir: StateDir) -> int:
+    """How many events wait for the present destination; others are not for this command."""
+    return read_summary(state_dir.ledger).waiting.get(settings.service_url or EMBEDDED, 0)
+
+
+def _backlog(settings: Settings, state_dir: StateDir) -> int:
     """How many things there are to move, as far as can be told beforehand."""
     with Spool(state_dir.spool) as spool:
         spooled = spool.usage().count
     try:
-        waiting = sum(read_summary(state_dir.ledger).waiting.values())
+        waiting = _waiting(settings, state_dir)
     except LedgerError:
         waiting = 0  # a damaged one is set aside by the pass, a newer one stops it
     return spooled + waiting
