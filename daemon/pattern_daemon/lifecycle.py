@@ -8,6 +8,7 @@ while the lock is held: never to an innocent process that was given its number.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import time
@@ -72,10 +73,10 @@ def stop(state_dir: StateDir, *, say: Callable[[str], None]) -> None:
         target = Target(record, stack)
         target.signal(signal.SIGTERM, state_dir)
         say(f"waiting up to {STOP_SECONDS} s for pid {record.pid} to finish its batch")
-        if not _gone_within(STOP_SECONDS, state_dir):
+        if not _gone_within(STOP_SECONDS, state_dir, target):
             say(f"pid {record.pid} did not end; killing it (nothing that is on disk is lost)")
             target.signal(signal.SIGKILL, state_dir)
-            if not _gone_within(KILL_SECONDS, state_dir):
+            if not _gone_within(KILL_SECONDS, state_dir, target):
                 raise LifecycleError(
                     f"pid {record.pid} cannot be killed: it waits for its disk, most likely."
                     " Look at it with `ps`, and try again."
@@ -122,6 +123,13 @@ class Target:
                 os.kill(self._recorded.pid, number)
         except ProcessLookupError:
             pass  # it ended meanwhile, which is what was wanted
+
+    def has_ended(self) -> bool:
+        """Whether the process is gone, a successor's lock notwithstanding."""
+        if self._pidfd is not None:
+            # Readable once it has ended, even if nobody has waited for it yet.
+            return bool(select.select([self._pidfd], [], [], 0)[0])
+        return bool(differences(self._recorded, identity_of(self._recorded.pid)))
 
     def _compare(self) -> None:
         found = differences(self._recorded, identity_of(self._recorded.pid))
@@ -194,8 +202,9 @@ def _record_of_holder(state_dir: StateDir) -> DaemonRecord:
     )
 
 
-def _gone_within(seconds: int, state_dir: StateDir) -> bool:
-    return any(not is_held(state_dir.daemon_lock) for _ in _polls(seconds))
+def _gone_within(seconds: int, state_dir: StateDir, target: Target) -> bool:
+    # A held lock may be that of a successor, started meanwhile.
+    return any(not is_held(state_dir.daemon_lock) or target.has_ended() for _ in _polls(seconds))
 
 
 def _polls(seconds: float) -> Iterator[None]:

@@ -156,6 +156,19 @@ def test_stop_never_signals_a_process_that_is_not_the_recorded_one(
     lock.release()
 
 
+def test_stop_is_done_when_its_daemon_has_ended_and_a_successor_holds_the_lock(
+    home: DaemonHome, innocent: subprocess.Popen[bytes]
+) -> None:
+    home.state.prepare()
+    successor = DaemonLock.take(home.state.daemon_lock)
+    write_record(home.state.daemon_record, record_of(innocent.pid))
+    said: list[str] = []
+    lifecycle.stop(home.state, say=said.append)
+    assert said[1:] == [f"stopped (pid {innocent.pid})"]
+    assert innocent.wait() == -signal.SIGTERM
+    successor.release()
+
+
 def test_stop_without_pidfd_compares_before_it_signals(
     home: DaemonHome, innocent: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,8 +88,8 @@ def test_home_must_be_absolute(home):
 
 @pytest.mark.parametrize("command", [(), ("--uninstall",)])
 def test_dry_run_from_a_bare_checkout_changes_nothing(tools, private_home, command):
-    # The interpreter that runs the tests has platformdirs, as pip would bring it.
-    done = run(*command, "--dry-run", PATH=tools(f"exec '{sys.executable}' \"$@\""))
+    # The interpreter beneath that of the tests, which has pip but nothing of ours.
+    done = run(*command, "--dry-run", PATH=tools(f"exec '{sys._base_executable}' \"$@\""))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
     assert list(private_home.iterdir()) == []

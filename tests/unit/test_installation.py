@@ -229,8 +229,9 @@ def test_invalid_settings_json_is_an_error_that_says_where(private_home, capsys)
     settings = private_home / ".claude" / "settings.json"
     settings.parent.mkdir()
     settings.write_text('{"a": }')
-    assert main(["install", "--dry-run"]) == 1
+    assert main(["install", "--no-daemon"]) == 1
     assert "line 1, column 7" in capsys.readouterr().err
+    assert [path.name for path in private_home.iterdir()] == [".claude"]
 
 
 def test_uninstall_keeps_state_and_says_how_much_is_undelivered(private_home, capsys):

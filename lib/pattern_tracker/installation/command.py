@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def install(places: Places, environ: Mapping[str, str], steps: Steps, *, with_daemon: bool) -> None:
     """Everything after the private environment is there."""
+    # Refused before the first step: a file that cannot be merged into means that nothing is done.
+    edit(places.claude_settings, lambda settings: settings, dry_run=True)
     config_file = default_config_file()
     earlier = load_settings(environ=None).settings.state_dir
     settings = take_over_environment(environ, config_file, steps)
