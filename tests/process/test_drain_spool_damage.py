@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ import sys
 import pytest
 
 from pattern_tracker.ledger.schema import open_for_reading
-from pattern_tracker.spool import MAX_FILE_BYTES
+from pattern_tracker.spool import MAX_FILE_BYTES, Spool
 from tests.core import make_drain, make_settings, make_state_dir, put, tally, write_payload
 from tests.fake_clock import FakeClock
 from tests.intelligence_faults import FaultyIntelligence
@@ -161,6 +162,26 @@ async def test_name_that_is_no_text_does_not_stop_the_others(state_dir):
         assert_arrived(api, payloads)
     assert tally(state_dir)["captures", "quarantined"] == 1
     assert list(state_dir.spool.iterdir()) == []
+
+
+async def test_process_that_is_out_of_descriptors_blames_no_file(state_dir):
+    clock = FakeClock()
+    payloads = [good(1)]
+    put(state_dir, payloads[0])
+    async with FaultyIntelligence() as api:
+        async with make_drain(make_settings(state_dir, api.url), clock) as drain:
+            with pytest.MonkeyPatch.context() as patches:
+
+                def refuse(*_):
+                    raise OSError(errno.EMFILE, "Too many open files")
+
+                patches.setattr(Spool, "read", refuse)
+                for _ in range(5):
+                    with pytest.raises(OSError, match="Too many"):
+                        await drain.run_pass()
+            await drain.run_pass()
+        assert_arrived(api, payloads)
+    assert not state_dir.ingest_journal.exists()
 
 
 async def test_what_is_no_file_is_left_where_it_is(state_dir, tmp_path):
