@@ -10,7 +10,6 @@ then hold locks on two files of the same name.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import stat
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pattern_intelligence.errors import AddressTakenError, AddressUnusableError
+from pattern_tracker.file_lock import try_flock
 from pattern_tracker.state_dir import (
     DIRECTORY_MODE,
     FILE_MODE,
@@ -79,21 +79,13 @@ async def exclusive(path: Path, *, clock: Clock, taken: AddressTakenError) -> As
         raise _unusable(path, error) from error
     try:
         deadline = clock.monotonic() + _LOCK_PATIENCE_SECONDS
-        while not _try_lock(descriptor):
+        while not try_flock(descriptor):
             if clock.monotonic() >= deadline:
                 raise taken
             await clock.sleep(_LOCK_POLL_SECONDS)
         yield
     finally:
         os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 @asynccontextmanager

@@ -15,7 +15,9 @@ from pattern_intelligence.defaults import (
     TCP_REQUESTS_PER_MINUTE,
 )
 from pattern_intelligence.errors import NOT_STARTED, IntelligenceError
+from pattern_tracker.command_line import whole_number
 from pattern_tracker.errors import PatternTrackerError
+from pattern_tracker.standard_streams import open_closed_streams
 from pattern_tracker.version import __version__
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, 1 (could not start) or 2 (usage, address taken)."""
+    open_closed_streams()
     parser = _parser()
     options = parser.parse_args(arguments)
     options.tcp = options.host is not None or options.port is not None
@@ -57,7 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--socket", type=Path, metavar="PATH", help="unix socket to listen on")
     serve.add_argument("--host", metavar="H", help=f"TCP address (default {HOST})")
-    serve.add_argument("--port", type=_port, metavar="N", help=f"TCP port (default {PORT}; 0: any)")
+    serve.add_argument(
+        "--port",
+        type=whole_number(at_least=0, at_most=65_535),
+        metavar="N",
+        help=f"TCP port (default {PORT}; 0: any)",
+    )
     serve.add_argument(
         "--token-file",
         type=Path,
@@ -67,14 +75,14 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--database", type=Path, metavar="PATH", help="SQLite file")
     serve.add_argument(
         "--retention-days",
-        type=_count,
+        type=whole_number(at_least=0),
         default=RETENTION_DAYS,
         metavar="N",
         help="forget events and code after N days (default %(default)s; 0: never)",
     )
     serve.add_argument(
         "--requests-per-minute",
-        type=_count,
+        type=whole_number(at_least=0),
         metavar="N",
         help=f"0: no limit (default {TCP_REQUESTS_PER_MINUTE} on TCP, 0 on a socket)",
     )
@@ -82,20 +90,6 @@ def _parser() -> argparse.ArgumentParser:
         "--until-stdin-closes", action="store_true", help="stop when stdin reaches its end"
     )
     return parser
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("must not be negative")
-    return number
-
-
-def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError("must be between 0 and 65535")
-    return number
 
 
 def _announce(line: str) -> None:

@@ -7,13 +7,12 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-import platformdirs
-
 from pattern_intelligence.access_token import find_token
 from pattern_intelligence.address import TcpAddress, UnixAddress
 from pattern_intelligence.defaults import HOST, PORT, TCP_REQUESTS_PER_MINUTE
 from pattern_intelligence.serve import ServeConfig, serve
 from pattern_tracker.clock import SystemClock
+from pattern_tracker.settings import default_state_dir
 from pattern_tracker.state_dir import StateDir, make_private_directory
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def launch(options: argparse.Namespace, *, announce: Callable[[str], None]) -> N
 
 def _config(options: argparse.Namespace) -> ServeConfig:
     # Only the default places are ours to create and to make private.
-    state_dir = StateDir(root=platformdirs.user_state_path("pattern-tracker"))
+    state_dir = StateDir(root=default_state_dir())
     if options.database is None or (options.socket is None and not options.tcp):
         make_private_directory(state_dir.root)
         make_private_directory(state_dir.intelligence_socket.parent)

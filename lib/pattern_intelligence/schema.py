@@ -32,6 +32,8 @@ _CHECKPOINT_PAGES: Final = 4000
 _WAL_KEPT_BYTES: Final = 16 * 1024 * 1024
 _BUSY_TIMEOUT_SECONDS: Final = 1.0
 
+# No index on a pattern's id alone: the one on (id, version) finds its few versions as well,
+# and each index of random keys costs a page of log per event.
 _VERSION_1: Final = """
 CREATE TABLE bodies (
     id INTEGER PRIMARY KEY,
@@ -56,7 +58,6 @@ CREATE TABLE nodes (
     created_at REAL NOT NULL,
     UNIQUE (pattern_id, pattern_version)
 );
-CREATE INDEX nodes_by_pattern ON nodes (pattern_id);
 CREATE TABLE edges (
     source INTEGER NOT NULL,
     target INTEGER NOT NULL,

@@ -306,13 +306,22 @@ def test_gate_abandoned_probe_can_be_made_again():
     sent(gates.abandon(gate, send.permit), NOW + 60)
 
 
-def test_gate_with_bad_health_sends_one_event_at_a_time():
+def test_gate_with_bad_health_sends_one_event():
     gate = checked(Gate(), healthy=False)
-    for _ in range(5):
-        gate, send = sent(gate)
-        assert send.max_events == 1
-        gate = gates.after_success(gate, POLICY, send.permit, NOW, accepted=1)
-    assert sent(checked(gate, healthy=True))[1].max_events == 2
+
+    _, send = sent(gate)
+
+    assert send.max_events == 1
+
+
+def test_bad_health_that_delivery_contradicts_slows_down_no_longer():
+    gate = checked(Gate(), healthy=False)
+
+    gate = succeeded(gate)
+
+    assert gate.health.healthy is None
+    assert sent(gate)[1].max_events == 2
+    assert not gates.health_check_due(gate, POLICY, NOW + 1)
 
 
 def test_gate_with_health_that_told_nothing_sends_full_batches():

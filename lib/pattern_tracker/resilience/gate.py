@@ -114,7 +114,7 @@ def after_success(
 ) -> Gate:
     """The server answered as agreed and took `accepted` events.
 
-    Ends a pause.  A hold goes on: another request, in flight at the same time,
+    Ends a pause, and the slowness that a bad health answer calls for.  A hold goes on: another request, in flight at the same time,
     may have been told when to come back.
     """
     gate = settle(gate, policy, now)
@@ -123,6 +123,7 @@ def after_success(
     gate = replace(
         gate,
         breaker=breaker,
+        health=checker.contradicted(gate.health) if accepted else gate.health,
         pause=None,
         holds_in_a_row=gate.holds_in_a_row if gate.hold else 0,
     )

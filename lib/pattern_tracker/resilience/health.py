@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from pattern_tracker.resilience.backoff import believable, exponential
 from pattern_tracker.resilience.policy import PolicyError, check_seconds
@@ -121,6 +122,17 @@ def after_check(
         checks_while_open=state.checks_while_open + 1 if breaker_open else 0,
         jitter=rng.random(),
     )
+
+
+def contradicted(state: HealthState) -> HealthState:
+    """The service took events after a bad answer: then the answer said nothing of use.
+
+    The next check comes when it would have come anyway.
+    """
+    if state.healthy is not False:
+        return state
+    reason = f"takes events, though its health check said: {state.reason or 'unwell'}"
+    return replace(state, healthy=None, reason=reason)
 
 
 def known_bad(state: HealthState, policy: HealthPolicy, now: float) -> bool:
