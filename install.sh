@@ -2,6 +2,8 @@
 # Installs pattern-tracker for the user who runs it, in a private Python environment.
 # Run it again to upgrade, or to repair an installation that was interrupted.
 set -eu
+# Whoever can write what is installed here can run it as this user.
+umask 077
 
 usage() {
   cat <<'USAGE'
@@ -55,6 +57,11 @@ case $(uname -s) in
   *) data=$HOME/.local/share/pattern-tracker ;;
 esac
 case ${XDG_DATA_HOME-} in /*) data=$XDG_DATA_HOME/pattern-tracker ;; esac
+# pip writes the path between double quotes into the programs, for a shell to read.
+case $data in *[\"\$\`\\]*)
+  fail "a path with \", \$, \` or \\ in it cannot hold the programs: $data. Set XDG_DATA_HOME to another place and run this again."
+  ;;
+esac
 venv=$data/venv
 # Written last: without it an installation was interrupted.
 mark=$venv/installed-from
@@ -101,7 +108,8 @@ run_steps() {
   # -B leaves no byte code in the checkout. pip brings its own copy of platformdirs.
   "$python" -I -B -c '
 import sys
-sys.path.insert(0, sys.argv.pop(1))
+checkout = sys.argv.pop(1)
+sys.path[:0] = [checkout + "/lib", checkout + "/daemon"]
 try:
     import platformdirs
 except ImportError:
@@ -112,7 +120,7 @@ except ImportError:
     sys.modules["platformdirs"] = platformdirs
 from pattern_tracker.installation.command import main
 sys.exit(main())
-' "$checkout/lib" "$@"
+' "$checkout" "$@"
 }
 
 install_package() {

@@ -9,6 +9,7 @@ cap=48828 # KiB; STATE_DIR/cap-kib holds the user's own number
 [ -f "$1/cap-kib" ] && read -r cap <"$1/cap-kib"
 case $cap in '' | *[!0-9]*) exit 0 ;; esac
 PATH=/usr/bin:/bin:$PATH
+umask 077
 used=$(du -sk "$1/spool") || exit 0
 used=${used%%[!0-9]*}
 [ "${used:-0}" -gt "$cap" ] && printf '' >"$1/full"

@@ -5,49 +5,43 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pattern_tracker.errors import PatternTrackerError
+from pattern_daemon.place import Place
+from pattern_tracker.command_line import abandon_stdout, whole_number
+from pattern_tracker.errors import (
+    PatternTrackerError,
+    SettingsError,
+    StateDirError,
+    explain_os_error,
+)
+from pattern_tracker.standard_streams import open_closed_streams
 from pattern_tracker.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pattern_tracker.settings import Settings
-    from pattern_tracker.state_dir import StateDir
-
 FAILED: Final = 1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
-    """Which daemon is meant."""
-
-    state_dir: StateDir
-    config_file: Path
-
-    def load_settings(self) -> Settings:
-        """The settings as the daemon sees them: from the file only.
-
-        Raises:
-            SettingsError: a value cannot be used.
-        """
-        from pattern_tracker.settings import load_settings  # noqa: PLC0415 - start-up cost
-
-        return load_settings(environ=None, config_file=self.config_file).settings
+_STATE_DIR_VARIABLE: Final = "PATTERN_CACHE_DIR"
+_NO_FILE: Final = Path(os.devnull)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, 1 (failed) or what `status` says: 3 not running, 4 degraded."""
+    open_closed_streams()
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace, Place], int] = options.run_command
     try:
         return command(options, _place(options))
-    except (PatternTrackerError, OSError) as error:
+    except PatternTrackerError as error:
         sys.stderr.write(f"pattern-daemon: {error}\n")
-        return FAILED
+    except BrokenPipeError:
+        abandon_stdout()
+        return 0
+    except OSError as error:
+        sys.stderr.write(f"pattern-daemon: {explain_os_error(error)}\n")
+    return FAILED
 
 
 def _place(options: argparse.Namespace) -> Place:
@@ -57,10 +51,16 @@ def _place(options: argparse.Namespace) -> Place:
     config_file = getattr(options, "config", None) or default_config_file()
     root = getattr(options, "state_dir", None)
     if root is None:
-        # Only this variable: the others do not matter to a daemon, not even if they are wrong.
-        name = "PATTERN_CACHE_DIR"
-        environ = {name: os.environ[name]} if name in os.environ else {}
-        root = load_settings(environ=environ, config_file=config_file).settings.state_dir
+        own = {name: value for name, value in os.environ.items() if name == _STATE_DIR_VARIABLE}
+        try:
+            # Only this variable: the others do not matter to a daemon, not even if they are wrong.
+            root = load_settings(environ=own, config_file=config_file).settings.state_dir
+        except SettingsError as error:
+            # A daemon that runs must be found, and stopped, with the file broken meanwhile.
+            if options.run_command not in {_stop, _status, _logs}:
+                raise
+            root = load_settings(environ=own, config_file=_NO_FILE).settings.state_dir
+            sys.stderr.write(f"pattern-daemon: {error}; looking in {root}\n")
     return Place(state_dir=StateDir(root=root.absolute()), config_file=config_file.absolute())
 
 
@@ -84,21 +84,20 @@ def _restart(options: argparse.Namespace, place: Place) -> int:
 
 
 def _run(options: argparse.Namespace, place: Place) -> int:
-    from pattern_daemon.run import RunOptions, run  # noqa: PLC0415 - as above
+    from pattern_daemon.run import run  # noqa: PLC0415 - as above
 
-    return run(
-        RunOptions(
-            state_dir=place.state_dir,
-            config_file=place.config_file,
-            lock_descriptor=options.lock_fd,
-        )
-    )
+    return run(place, lock_descriptor=options.lock_fd)
 
 
 def _ensure(_: argparse.Namespace, place: Place) -> int:
     from pattern_daemon import ensure  # noqa: PLC0415 - as above
 
-    ensure.main(str(place.state_dir.root), str(place.config_file))
+    try:
+        ensure.main(str(place.state_dir.root), str(place.config_file))
+    except FileNotFoundError as error:
+        raise StateDirError(
+            place.state_dir.root, "does not exist", "`pattern-daemon start` makes it."
+        ) from error
     return 0
 
 
@@ -187,12 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     add("ensure", _ensure, "start it if it does not run; do not wait, say nothing")
     logs = add("logs", _logs, "print the log")
     logs.add_argument("-f", "--follow", action="store_true", help="and go on until Ctrl-C")
-    logs.add_argument("-n", "--lines", type=_count, metavar="N", help="only the last N lines")
+    logs.add_argument(
+        "-n", "--lines", type=whole_number(at_least=0), metavar="N", help="only the last N lines"
+    )
     return parser
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("must not be negative")
-    return number

@@ -203,8 +203,9 @@ def _record_of_holder(state_dir: StateDir) -> DaemonRecord:
 
 
 def _gone_within(seconds: int, state_dir: StateDir, target: Target) -> bool:
-    # A held lock may be that of a successor, started meanwhile.
-    return any(not is_held(state_dir.daemon_lock) or target.has_ended() for _ in _polls(seconds))
+    # The lock alone does not tell: it is given back a moment before the end, and may be that of
+    # a successor by now.  It decides where a dead process cannot be told from a living one.
+    return any(target.has_ended() for _ in _polls(seconds)) or not is_held(state_dir.daemon_lock)
 
 
 def _polls(seconds: float) -> Iterator[None]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from typing import TYPE_CHECKING, Final, Self
 
 from pattern_tracker.errors import PatternTrackerError
+from pattern_tracker.file_lock import try_flock
 from pattern_tracker.state_dir import FILE_MODE
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class DaemonLock:
         """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         for _ in range(_PATIENCE_TRIES):
-            if _locked(descriptor):
+            if try_flock(descriptor):
                 return cls(path, descriptor)
             time.sleep(_PATIENCE_SECONDS)
         os.close(descriptor)
@@ -63,7 +63,7 @@ class DaemonLock:
         lock = cls(path, descriptor)
         lock.check()
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional only
-        return lock if _locked(descriptor) else None
+        return lock if try_flock(descriptor) else None
 
     def check(self) -> None:
         """Make sure that others who open the lock file find this lock.
@@ -81,11 +81,3 @@ class DaemonLock:
     def release(self) -> None:
         """Give the lock back."""
         os.close(self.descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

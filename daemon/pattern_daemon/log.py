@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 import structlog
 
+from pattern_tracker.clock import utc_text
 from pattern_tracker.errors import PatternTrackerError
 from pattern_tracker.state_dir import FILE_MODE
 
@@ -109,7 +109,11 @@ def make_log(file: LogFile, *, clock: Clock) -> Log:
 
     def stamp(_logger: object, _method: str, event: Event) -> Event:
         # What people look for first, first.
-        head = {"at": utc(clock.now()), "level": event.pop("level"), "event": event.pop("event")}
+        head = {
+            "at": utc_text(clock.now()),
+            "level": event.pop("level"),
+            "event": event.pop("event"),
+        }
         return {**head, "pid": os.getpid(), **event}
 
     log: Log = structlog.wrap_logger(
@@ -118,11 +122,6 @@ def make_log(file: LogFile, *, clock: Clock) -> Log:
         wrapper_class=structlog.make_filtering_bound_logger("info"),
     )
     return log
-
-
-def utc(seconds: float) -> str:
-    """Epoch seconds as 2026-01-31T12:00:00Z."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def describe(error: BaseException) -> str:

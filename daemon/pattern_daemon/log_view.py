@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import msgspec
 
+from pattern_tracker.command_line import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -33,7 +35,7 @@ def print_log(path: Path, *, last: int | None, following: bool) -> None:
     JSON as it is where stdout is no terminal.
 
     Raises:
-        OSError: it is there and cannot be read.
+        OSError: it is there and cannot be read, or nobody reads what is printed.
     """
     terminal = sys.stdout.isatty()
     colour = terminal and not os.environ.get("NO_COLOR")
@@ -52,9 +54,6 @@ def print_log(path: Path, *, last: int | None, following: bool) -> None:
             sys.stdout.flush()
     except KeyboardInterrupt:
         pass  # how following ends
-    except BrokenPipeError:
-        # `logs | head`: nothing more is wanted, and the interpreter must not flush at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def readable(line: str, *, colour: bool) -> str:
@@ -62,19 +61,19 @@ def readable(line: str, *, colour: bool) -> str:
     try:
         entry = msgspec.json.decode(line, type=dict[str, object])
     except msgspec.DecodeError:
-        return _shown(line.rstrip("\n"))
+        return printable(line.rstrip("\n"))
     level = str(entry.get("level", ""))
     rest = "".join(
-        f"  {_shown(name)}={_shown(_text(value))}"
+        f"  {printable(name)}={printable(_text(value))}"
         for name, value in entry.items()
         if name not in _SHOWN_APART
     )
-    shown_level = f"{_shown(level):<8}"
+    shown_level = f"{printable(level):<8}"
     if colour and level in _COLOURS:
         shown_level = f"\x1b[{_COLOURS[level]}m{shown_level}\x1b[0m"
     return (
-        f"{_shown(str(entry.get('at', '')))}  {shown_level}"
-        f"  {_shown(str(entry.get('event', '')))}{rest}"
+        f"{printable(str(entry.get('at', '')))}  {shown_level}"
+        f"  {printable(str(entry.get('event', '')))}{rest}"
     )
 
 
@@ -147,8 +146,3 @@ def _was_replaced(stream: TextIO, path: Path) -> bool:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _shown(text: str) -> str:
-    """`text` with everything escaped that a terminal would act on."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

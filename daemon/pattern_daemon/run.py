@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from contextlib import AsyncExitStack, ExitStack, suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from pattern_daemon.alarm import Alarm
@@ -25,13 +24,11 @@ from pattern_tracker.drain import Drain
 from pattern_tracker.embedded_api import EmbeddedApi
 from pattern_tracker.errors import LedgerError, LedgerTooNewError, PatternTrackerError
 from pattern_tracker.ledger.schema import open_for_reading
-from pattern_tracker.settings import Settings, load_settings
 from pattern_tracker.version import __version__
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pattern_daemon.log import Log
+    from pattern_daemon.place import Place
     from pattern_daemon.record import ApiState
     from pattern_tracker.clock import Clock
     from pattern_tracker.state_dir import StateDir
@@ -40,26 +37,10 @@ if TYPE_CHECKING:
 PASS_GRACE_SECONDS: Final = 2.0
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunOptions:
-    """How the daemon was called; `lock_descriptor` is an inherited, already held lock."""
-
-    state_dir: StateDir
-    config_file: Path
-    lock_descriptor: int | None = None
-
-    def load_settings(self) -> Settings:
-        """The file's settings: the environment of a hook is not to be trusted.
-
-        Raises:
-            SettingsError: a value cannot be used.
-        """
-        loaded = load_settings(environ=None, config_file=self.config_file)
-        return replace(loaded.settings, state_dir=self.state_dir.root)
-
-
-def run(options: RunOptions) -> int:
+def run(place: Place, *, lock_descriptor: int | None = None) -> int:
     """Be the daemon until a signal ends it; returns the exit status.
+
+    `lock_descriptor` is an inherited lock, which is held already.
 
     Raises:
         PatternTrackerError, OSError: it could not begin.
@@ -68,9 +49,9 @@ def run(options: RunOptions) -> int:
     os.chdir("/")
     _default_signals()
     with ExitStack() as stack:
-        state_dir = options.state_dir
+        state_dir = place.state_dir
         state_dir.prepare()
-        lock = _take_lock(options)
+        lock = _take_lock(state_dir, lock_descriptor)
         if lock is None:
             sys.stderr.write(f"pattern-daemon: already running{_by_whom(state_dir)}\n")
             return 1
@@ -82,17 +63,15 @@ def run(options: RunOptions) -> int:
         record = _first_record(clock)
         report = SelfReport(record=record, path=state_dir.daemon_record, log=log, clock=clock)
         stack.callback(remove_record, state_dir.daemon_record)
-        if options.lock_descriptor is not None:
+        if lock_descriptor is not None:
             _let_go_of_starter()
-        return _run_logged(options, lock, report, log, clock)
+        return _run_logged(place, lock, report, log, clock)
 
 
-def _run_logged(
-    options: RunOptions, lock: DaemonLock, report: SelfReport, log: Log, clock: Clock
-) -> int:
-    log.info("started", version=__version__, state_dir=str(options.state_dir.root))
+def _run_logged(place: Place, lock: DaemonLock, report: SelfReport, log: Log, clock: Clock) -> int:
+    log.info("started", version=__version__, state_dir=str(place.state_dir.root))
     try:
-        asyncio.run(_serve(options, lock, report, log, clock))
+        asyncio.run(_serve(place, lock, report, log, clock))
     except PatternTrackerError as error:
         log.critical("ended", reason=str(error))
         return 1
@@ -104,14 +83,14 @@ def _run_logged(
 
 
 async def _serve(
-    options: RunOptions, lock: DaemonLock, report: SelfReport, log: Log, clock: Clock
+    place: Place, lock: DaemonLock, report: SelfReport, log: Log, clock: Clock
 ) -> None:
     alarm = Alarm()
-    state_dir = options.state_dir
+    state_dir = place.state_dir
     _refuse_newer_ledger(state_dir)
     async with AsyncExitStack() as stack:
         drain = await stack.enter_async_context(
-            Drain(load_settings=options.load_settings, clock=clock)
+            Drain(load_settings=place.load_settings, clock=clock)
         )
 
         def api_changed(state: ApiState | None) -> None:
@@ -127,11 +106,11 @@ async def _serve(
         stack.push_async_callback(api.stop)
         loop = Loop(
             run_pass=drain.run_pass,
-            load_settings=options.load_settings,
+            load_settings=place.load_settings,
             check_lock=lock.check,
             api=api,
             spool=SpoolWatch(state_dir.spool, clock=clock),
-            config=FileWatch(options.config_file),
+            config=FileWatch(place.config_file),
             report=report,
             sleep=alarm.sleep,
             clock=clock,
@@ -180,11 +159,11 @@ def _refuse_newer_ledger(state_dir: StateDir) -> None:
         connection.close()
 
 
-def _take_lock(options: RunOptions) -> DaemonLock | None:
-    path = options.state_dir.daemon_lock
-    if options.lock_descriptor is None:
+def _take_lock(state_dir: StateDir, descriptor: int | None) -> DaemonLock | None:
+    path = state_dir.daemon_lock
+    if descriptor is None:
         return DaemonLock.take(path)
-    return DaemonLock.adopt(path, options.lock_descriptor)
+    return DaemonLock.adopt(path, descriptor)
 
 
 def _by_whom(state_dir: StateDir) -> str:

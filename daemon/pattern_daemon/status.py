@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from pattern_daemon.record import ApiState, DaemonRecord, read_record
-from pattern_tracker.embedded_api import EMBEDDED
 from pattern_tracker.errors import (
     LedgerError,
     PatternTrackerError,
@@ -21,15 +20,14 @@ from pattern_tracker.errors import (
 )
 from pattern_tracker.file_lock import is_held
 from pattern_tracker.ledger.summary import LedgerSummary, read_summary
-from pattern_tracker.limits import gate_policy
 from pattern_tracker.resilience import gate_state as gates
+from pattern_tracker.resilience.configured import gate_policy
 from pattern_tracker.resilience.gate_state import GateState
-from pattern_tracker.spool import Spool, SpoolUsage
+from pattern_tracker.spool import SpoolUsage, usage_of
 from pattern_tracker.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from pattern_tracker.settings import Settings
     from pattern_tracker.state_dir import StateDir
@@ -104,8 +102,8 @@ def read_status(
     problems = _problems_of(record) if record else []
     settings = _told(load_settings, problems, SettingsError)
     summary = _told(lambda: read_summary(state_dir.ledger), problems, LedgerError)
-    usage = _told(lambda: _usage(state_dir.spool), problems, StateDirError) or SpoolUsage()
-    destination = (settings.service_url or EMBEDDED) if settings else None
+    usage = _told(lambda: usage_of(state_dir.spool), problems, StateDirError) or SpoolUsage()
+    destination = settings.destination if settings else None
     backlog = _backlog(summary or LedgerSummary(), usage, destination, now)
     gate = _gate(summary, settings, now)
     if gate and backlog.events and gate.state in _NOT_SENDING:
@@ -138,7 +136,8 @@ def _told(
     try:
         return read()
     except expected as error:
-        problems.append(str(error))
+        if not any(str(error) in problem for problem in problems):  # the daemon may have met it too
+            problems.append(str(error))
         return None
 
 
@@ -149,13 +148,6 @@ def _problems_of(record: DaemonRecord) -> list[str]:
     if record.api and record.api.pid is None:
         problems.append(f"the embedded API is down: {record.api.reason}")
     return problems
-
-
-def _usage(path: Path) -> SpoolUsage:
-    if not path.exists():
-        return SpoolUsage()
-    with Spool(path) as spool:
-        return spool.usage()
 
 
 def _backlog(
@@ -177,7 +169,7 @@ def _gate(
 ) -> gates.Status | None:
     if summary is None or settings is None:
         return None
-    stored = summary.gates.get(settings.service_url or EMBEDDED)
+    stored = summary.gates.get(settings.destination)
     return gates.status(gates.decode_gate(stored or b"{}"), gate_policy(settings), now)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pattern_daemon.log import utc
 from pattern_daemon.status import Condition
-from pattern_tracker.embedded_api import EMBEDDED
+from pattern_tracker.clock import utc_text
+from pattern_tracker.command_line import printable
+from pattern_tracker.settings import EMBEDDED
 
 if TYPE_CHECKING:
     from pattern_daemon.status import DaemonStatus
@@ -25,12 +26,13 @@ def rows(status: DaemonStatus, *, now: float) -> list[tuple[str, str]]:
         ("destination", _destination(status)),
         ("gate", _gate(status, now)),
         ("waiting", waiting),
-        ("last pass", utc(status.last_pass_at) if status.last_pass_at else ""),
+        ("last pass", utc_text(status.last_pass_at) if status.last_pass_at else ""),
         *(("problem", problem) for problem in status.problems),
         *(("note", note) for note in status.notes),
         ("log", status.log),
     ]
-    return [(label, text) for label, text in found if text]
+    # A reason may be in a server's words.
+    return [(label, printable(text)) for label, text in found if text]
 
 
 def as_lines(status: DaemonStatus, *, now: float) -> str:
@@ -45,6 +47,8 @@ def print_table(status: DaemonStatus, *, now: float) -> None:
     from rich.text import Text  # noqa: PLC0415 - as above
 
     table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for label, text in rows(status, now=now):
         colour = ""
         if label == "daemon":
@@ -59,7 +63,7 @@ def print_table(status: DaemonStatus, *, now: float) -> None:
 def _daemon(status: DaemonStatus) -> str:
     if status.pid is None or status.since is None:
         return str(status.condition)
-    about = f"pid {status.pid}, version {status.version}, since {utc(status.since)}"
+    about = f"pid {status.pid}, version {status.version}, since {utc_text(status.since)}"
     return f"{status.condition} ({about})"
 
 

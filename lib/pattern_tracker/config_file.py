@@ -12,18 +12,19 @@ import os
 import re
 import shlex
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pattern_tracker.config_keys import KEYS, TOKEN_FILE_KEY, expanded_path
 from pattern_tracker.errors import SettingsError
+from pattern_tracker.state_dir import DIRECTORY_MODE, FILE_MODE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 VALID_KEYS: Final = tuple(sorted({*(key.in_file for key in KEYS), TOKEN_FILE_KEY}))
 _TOKEN_KEY = "service.token"  # noqa: S105 - the name of a key
-_DIRECTORY_MODE = 0o700
+_PROXY_KEY = "service.proxy"
 # A token is a line, not a document; this is what is read of a file named by mistake.
 _TOKEN_FILE_LIMIT_BYTES = 16_384
 
@@ -40,7 +41,8 @@ def read_config(path: Path) -> dict[str, object]:
     """All values of the file by `section.key`; empty where there is no file.
 
     Raises:
-        SettingsError: not TOML, an unknown key, or a token that others can read.
+        SettingsError: not TOML, an unknown key, or a token or a proxy's password that
+            others can read.
     """
     try:
         with path.open("rb") as stream:
@@ -53,11 +55,11 @@ def read_config(path: Path) -> dict[str, object]:
             path, f"cannot be read ({error.strerror}); make it readable"
         ) from error
     values = parse_config(text, path)
-    if _TOKEN_KEY in values:
+    if _TOKEN_KEY in values or "@" in str(values.get(_PROXY_KEY, "")):
         _refuse_unless_private(path, found)
-        if TOKEN_FILE_KEY in values:
-            problem = f"{_TOKEN_KEY} and {TOKEN_FILE_KEY} are both set; remove one"
-            raise ConfigFileError(path, problem, key=TOKEN_FILE_KEY)
+    if _TOKEN_KEY in values and TOKEN_FILE_KEY in values:
+        problem = f"{_TOKEN_KEY} and {TOKEN_FILE_KEY} are both set; remove one"
+        raise ConfigFileError(path, problem, key=TOKEN_FILE_KEY)
     return values
 
 
@@ -126,12 +128,12 @@ def _refuse_unless_private(path: Path, found: os.stat_result) -> None:
     quoted = shlex.quote(str(path))
     if found.st_uid != os.getuid():
         problem = (
-            f"holds a token but belongs to user {found.st_uid};"
+            f"holds a secret but belongs to user {found.st_uid};"
             f" run: sudo chown {os.getuid()} {quoted} && chmod 600 {quoted}"
         )
         raise ConfigFileError(path, problem)
     if stat.S_IMODE(found.st_mode) & 0o077:
-        raise ConfigFileError(path, f"holds a token that others can read; run: chmod 600 {quoted}")
+        raise ConfigFileError(path, f"holds a secret that others can read; run: chmod 600 {quoted}")
 
 
 def write_config_values(path: Path, values: Mapping[str, str | float | bool | None]) -> bool:
@@ -222,16 +224,7 @@ def _toml(value: str | float | bool) -> str:  # noqa: FBT001
 
 
 def _replace(path: Path, content: bytes) -> None:
-    import tempfile  # noqa: PLC0415 - readers, who pay for imports, never come here
+    from pattern_tracker.atomic_file import replace_file  # noqa: PLC0415 - not for readers
 
-    path.parent.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+    replace_file(path, content, mode=FILE_MODE)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NOT_SET: Final = "not set"
 TOKEN_SET: Final = "set"  # noqa: S105 - what is shown in a token's place
-EMBEDDED: Final = "embedded API (no URL is set)"
+NO_URL: Final = "embedded API (no URL is set)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +93,7 @@ def _shown(key: Key, value: object) -> str:
     if key.kind == "token":
         return NOT_SET if value is None else TOKEN_SET
     if value is None:
-        return EMBEDDED if key.field == "service_url" else NOT_SET
+        return NO_URL if key.field == "service_url" else NOT_SET
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:g}" if isinstance(value, float) else str(value)

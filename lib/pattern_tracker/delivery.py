@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
 
-    from pattern_tracker.client.health import HealthAnswer
     from pattern_tracker.client.transport import IntelligenceClient
     from pattern_tracker.clock import Clock
     from pattern_tracker.exchange import Exchange, Outcome
@@ -86,7 +85,7 @@ class Delivery:
         now = self._clock.now()
         if not gates.health_check_due(gate, self._policy, now):
             return
-        answer: HealthAnswer = await self._client.check_health()
+        answer = await self._client.check_health()
         gate = gates.after_health_check(
             gate,
             self._policy,
@@ -102,10 +101,10 @@ class Delivery:
         """Send one batch; False when nothing can be sent now."""
         if self.report.reason:
             return False
-        batch_limit = self._admitted(forced=forced)
-        if batch_limit is None:
+        admitted = self._admitted(forced=forced)
+        if admitted is None:
             return False
-        gate, permit, max_events = batch_limit
+        gate, permit, max_events = admitted
         batch = self._batch(permit, max_events)
         if not batch:
             # The gate stays as it was: nothing came of the leave to send.

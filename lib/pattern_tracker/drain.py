@@ -12,20 +12,19 @@ import asyncio
 import random
 import sqlite3
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from pattern_tracker.client.transport import IntelligenceClient
 from pattern_tracker.delivery import Delivery, DeliveryReport, config_fingerprint
-from pattern_tracker.embedded_api import EMBEDDED
 from pattern_tracker.exchange import Exchange
 from pattern_tracker.file_lock import FileLock
+from pattern_tracker.hook_flags import set_hook_flags
 from pattern_tracker.ingest import Ingest, IngestReport
 from pattern_tracker.ledger import Ledger
 from pattern_tracker.ledger.schema import is_corrupt, set_aside
-from pattern_tracker.limits import HookFlags, gate_policy
 from pattern_tracker.redact import default_redactor
+from pattern_tracker.resilience.configured import gate_policy
 from pattern_tracker.spool import SCAN_LIMIT, Spool, TornFileWatch
 from pattern_tracker.state_dir import StateDir
 
@@ -162,10 +161,8 @@ class Drain:
     ) -> None:
         state_dir = StateDir(root=settings.state_dir)
         connection = await self._connect(settings, state_dir)
-        with ExitStack() as stack:
-            ledger = stack.enter_context(Ledger(state_dir.ledger))
-            spool = stack.enter_context(Spool(state_dir.spool))
-            destination = ledger.destination(settings.service_url or EMBEDDED)
+        with Ledger(state_dir.ledger) as ledger, Spool(state_dir.spool) as spool:
+            destination = ledger.destination(settings.destination)
             ingest = Ingest(
                 state_dir=state_dir,
                 spool=spool,
@@ -175,16 +172,7 @@ class Drain:
                 torn=self._torn,
                 clock=self._clock,
             )
-            delivery = Delivery(
-                ledger=ledger,
-                destination=destination,
-                client=connection.client,
-                exchange=connection.exchange,
-                policy=gate_policy(settings),
-                fingerprint=config_fingerprint(settings),
-                clock=self._clock,
-                rng=self._rng,
-            )
+            delivery = self._delivery(connection, ledger, destination)
             report.ingest, report.delivery = ingest.report, delivery.report
             ingest.count_turned_away()
             report.expired = self._expire(ledger, settings)
@@ -199,9 +187,21 @@ class Drain:
             )
             usage = spool.usage()
             report.spooled = usage.count
-            HookFlags(settings, state_dir).apply(
-                held_bytes=usage.allocated_bytes + ledger.undelivered_bytes()
+            set_hook_flags(
+                settings, state_dir, held_bytes=usage.allocated_bytes + ledger.undelivered_bytes()
             )
+
+    def _delivery(self, connection: _Connection, ledger: Ledger, destination: int) -> Delivery:
+        return Delivery(
+            ledger=ledger,
+            destination=destination,
+            client=connection.client,
+            exchange=connection.exchange,
+            policy=gate_policy(connection.settings),
+            fingerprint=config_fingerprint(connection.settings),
+            clock=self._clock,
+            rng=self._rng,
+        )
 
     async def _move(
         self,
@@ -230,7 +230,7 @@ class Drain:
                 report.more = True
                 return
         # A scan that was full may have left files out.
-        report.more = len(files) == SCAN_LIMIT
+        report.more = len(files) == SCAN_LIMIT and report.moved > 0
 
     async def _take_in_meanwhile(
         self, batch: Coroutine[Any, Any, bool], ingest: Ingest, chunk: list[SpoolFile]
@@ -246,7 +246,8 @@ class Drain:
             ingest.enter(ingest.read(chunk))
         except BaseException:
             sending.cancel()
-            await asyncio.wait([sending])
+            # Its own trouble, if any, is not the one to report.
+            await asyncio.gather(sending, return_exceptions=True)
             raise
         return await sending
 

@@ -7,26 +7,25 @@ what happens when this process dies, however it dies: no orphan is left.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from pattern_tracker.errors import EmbeddedApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from pattern_tracker.state_dir import StateDir
-
-# The name of the embedded API as a destination; not a URL, so none can be mistaken for it.
-EMBEDDED: Final = "embedded"
 
 # How the child begins its first line once it serves.
 READY: Final = "listening on "
 
 START_TIMEOUT_SECONDS: Final = 20.0
+START_ATTEMPTS: Final = 3
 STOP_TIMEOUT_SECONDS: Final = 5.0
 OUTPUT_KEPT_BYTES: Final = 4096
 
@@ -95,20 +94,19 @@ class EmbeddedApi:
         return await self._process.wait()
 
     async def stop(self) -> None:
-        """End the child: politely, then for certain."""
+        """End the child: by closing its standard input, then politely, then for certain."""
         process = self._process
         if process is None:
             return
         if process.stdin:
-            process.stdin.close()
+            process.stdin.close()  # which is what tells it to finish
         for signal_number in (signal.SIGTERM, signal.SIGKILL):
-            if process.returncode is not None:
-                break
-            process.send_signal(signal_number)
             try:
                 await asyncio.wait_for(process.wait(), STOP_TIMEOUT_SECONDS)
+                break
             except TimeoutError:
-                continue
+                process.send_signal(signal_number)
+        await process.wait()
         self._process = None
         if self._reader:
             await self._reader  # the pipe is closed: it ends by itself
@@ -140,6 +138,28 @@ class EmbeddedApi:
             if not line:
                 return
             self._log(line.decode(errors="replace").rstrip())
+
+
+@asynccontextmanager
+async def serving(state_dir: StateDir) -> AsyncIterator[None]:
+    """The embedded API inside the block: the one that serves already, or a child for as long.
+
+    Raises:
+        EmbeddedApiError: none serves, and none could be started.
+    """
+    async with AsyncExitStack() as stack:
+        for attempt in itertools.count(1):
+            if await is_serving(state_dir):
+                break
+            try:
+                await stack.enter_async_context(EmbeddedApi(state_dir))
+            except EmbeddedApiError:
+                # Started at the same moment, others were faster; and perhaps are gone again.
+                if attempt == START_ATTEMPTS:
+                    raise
+            else:
+                break
+        yield
 
 
 async def is_serving(state_dir: StateDir) -> bool:

@@ -65,3 +65,9 @@ class LockBusyError(PatternTrackerError):
 
 class EmbeddedApiError(PatternTrackerError):
     """The embedded intelligence API did not come up."""
+
+
+def explain_os_error(error: OSError) -> str:
+    """An error of the operating system, fit to be shown: what was refused, and what to look at."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}. Check its owner and its disk, and try again."

@@ -37,15 +37,15 @@ class FileLock:
         """
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return False
+            taken = try_flock(fd)
         except BaseException:
             os.close(fd)
             raise
-        self._fd = fd
-        return True
+        if taken:
+            self._fd = fd
+        else:
+            os.close(fd)
+        return taken
 
     async def acquire(self, *, clock: Clock, wait_seconds: float, doing: str) -> Self:
         """Take the lock, waiting for whoever holds it.
@@ -72,6 +72,19 @@ class FileLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def try_flock(descriptor: int) -> bool:
+    """Lock an open file against every other descriptor; False if another one has it.
+
+    Raises:
+        OSError: the file system knows no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_held(path: Path) -> bool:

@@ -50,8 +50,8 @@ class HookPayload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One hook payload; fields this program has no use for are left out.
 
     `tool_response` has the tool's own shape (an object for built-in tools, a list for MCP).
-    `duration_ms` is milliseconds. `agent_id` and `agent_type` are set inside a subagent only,
-    where `session_id` and `transcript_path` are still those of the main session.
+    `agent_id` and `agent_type` are set inside a subagent only, where `session_id` is still that
+    of the main session.
     """
 
     hook_event_name: str
@@ -60,19 +60,8 @@ class HookPayload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tool_use_id: str | None = None
     tool_input: dict[str, Any] | None = None
     tool_response: Any = None
-    cwd: str | None = None
-    transcript_path: str | None = None
-    permission_mode: str | None = None
-    prompt_id: str | None = None
     agent_id: str | None = None
     agent_type: str | None = None
-    agent_transcript_path: str | None = None
-    duration_ms: float | None = None
-    error: str | None = None
-    is_interrupt: bool | None = None
-    source: str | None = None
-    reason: str | None = None
-    model: str | None = None
 
 
 # A wrong type here leaves no event to speak of; in any other field it only costs the field.

@@ -6,18 +6,21 @@ which is what makes a crash between the two harmless.
 
 No input can wedge the line.  What does not parse is given time (it may still be
 being written) and then quarantined; what is too large, or took the process down
-twice, is quarantined unread; what makes the extraction raise is quarantined at
+twice while it was alone, is quarantined unread; what makes the extraction raise is quarantined at
 once and reported.
 """
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from pattern_tracker.client.wire import encode_event
 from pattern_tracker.events import CaptureSource, CaptureState, Cause
@@ -36,7 +39,7 @@ from pattern_tracker.patterns.lineage import PlannedEvent, plan_events
 from pattern_tracker.spool import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pattern_tracker.clock import Clock
     from pattern_tracker.hook_payload import HookPayload
@@ -50,6 +53,12 @@ if TYPE_CHECKING:
 CHUNK_FILES: Final = 128
 CHUNK_BYTES: Final = 4 * 1024 * 1024
 
+# Of a session, a tool or an agent, in characters: what the API takes, and the ledger keeps.
+NAME_LIMIT: Final = 255
+
+# Of the process or the machine; they pass, and say nothing about the file.
+_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
@@ -57,6 +66,7 @@ class Reading:
 
     file: SpoolFile
     row: CaptureRow
+    # Without what the tool was given and gave, and with names that may be kept.
     payload: HookPayload | None = None
     changes: tuple[Change, ...] = ()
     redactions: Counter[str] = field(default_factory=Counter)
@@ -121,11 +131,16 @@ class Ingest:
         """Read, redact and extract the files of one chunk; touches no ledger.
 
         Raises:
-            OSError: the journal cannot be written; the files stay.
+            OSError: the journal cannot be written, or the machine is short of what it takes
+                to open a file; the files stay.
         """
         names = [file.label for file in chunk]
         self._journal.begin(names)
-        readings = [reading for file in chunk if (reading := self._read(file))]
+        try:
+            readings = [reading for file in chunk if (reading := self._read(file))]
+        except OSError:
+            self._journal.finish(names)  # no file is to blame
+            raise
         self._journal.finish(names)
         readings.sort(key=_order)
         return readings
@@ -185,6 +200,8 @@ class Ingest:
             raw = self._spool.read(file)
             return None if raw is None else self._interpret(file, decode(raw))
         except OSError as error:
+            if error.errno in _SHORTAGES:
+                raise
             return self._set_aside(file, Cause.UNREADABLE, problem=str(error))
         except PayloadError as error:
             if error.cause != "not-json":
@@ -204,10 +221,12 @@ class Ingest:
 
         found = extract(payload, redact=redact)
         filtered = isinstance(found, Filtered)
+        key = capture_key(payload, name=file.label, mtime_ns=file.mtime_ns)
+        payload = _fit_to_keep(payload, redact)
         return Reading(
             file=file,
             row=CaptureRow(
-                key=capture_key(payload, name=file.label, mtime_ns=file.mtime_ns),
+                key=key,
                 state=CaptureState.FILTERED if filtered else CaptureState.INGESTED,
                 cause=found.rule if isinstance(found, Filtered) else Cause.NONE,
                 via=CaptureSource.HOOK,
@@ -293,6 +312,27 @@ class Ingest:
 
     def _now_ms(self) -> int:
         return int(self._clock.now() * 1000)
+
+
+def _fit_to_keep(payload: HookPayload, redact: Callable[[str], str]) -> HookPayload:
+    """What ledger and wire need of `payload` beside its changes.
+
+    A project names its own agents and tools, so these are trusted no more than its code.
+    """
+
+    def name(text: str | None) -> str | None:
+        return text and redact(text)[:NAME_LIMIT]
+
+    return msgspec.structs.replace(
+        payload,
+        hook_event_name=name(payload.hook_event_name),
+        session_id=name(payload.session_id),
+        tool_name=name(payload.tool_name),
+        agent_id=name(payload.agent_id),
+        agent_type=name(payload.agent_type),
+        tool_input=None,
+        tool_response=None,
+    )
 
 
 def _order(reading: Reading) -> tuple[int, bool, str]:

@@ -28,6 +28,8 @@ APPLICATION: Final = "pattern-tracker"
 CONFIG_FILE_NAME: Final = "config.toml"
 HIDDEN: Final = "(hidden)"
 DEFAULT_SOURCE: Final = "default"
+# The embedded API as a destination; not a URL, so none can be mistaken for it.
+EMBEDDED: Final = "embedded"
 
 # Generous: they only keep arithmetic on a typing error within sane numbers.
 _ONE_DAY_SECONDS = 86_400.0
@@ -85,6 +87,11 @@ class Settings:
     breaker_timeout_seconds: float = 60.0
     health_interval_seconds: float = 30.0
     health_timeout_seconds: float = 1.0
+
+    @property
+    def destination(self) -> str:
+        """What the ledger knows the configured API by."""
+        return self.service_url or EMBEDDED
 
     def __post_init__(self) -> None:
         if self.service_url is not None:
@@ -229,10 +236,14 @@ def _canonical_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise _unusable("service_url", HIDDEN, f"is not a URL ({error})") from None
-    # Shown without what may be a secret: user, password, query and fragment.
-    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    except ValueError:
+        # Without the error's own text: it may take a password for a port, and quote it.
+        raise _unusable("service_url", HIDDEN, "is not a URL") from None
+    # Shown without what may be a secret: query and fragment, and, however mistyped, whatever
+    # stands before an @.
+    shown = f"{parts.scheme}://{parts.netloc}{parts.path}"
+    if "@" in url:
+        shown = HIDDEN
     if parts.scheme not in {"http", "https"} or not host or _has_blank(url):
         raise _unusable("service_url", shown, "must look like https://host or http://host:port")
     if "@" in parts.netloc:

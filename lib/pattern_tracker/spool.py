@@ -180,3 +180,15 @@ class Spool:
                     continue
                 if stat.S_ISREG(found.st_mode):
                     yield entry.name, found
+
+
+def usage_of(path: Path) -> SpoolUsage:
+    """What the spool at `path` holds; nothing where there is none yet.
+
+    Raises:
+        StateDirError: it is out of reach.
+    """
+    if not path.exists():
+        return SpoolUsage()
+    with Spool(path) as spool:
+        return spool.usage()

@@ -147,15 +147,30 @@ def make_private_directory(path: Path) -> None:
         StateDirError: it is not a directory, belongs to someone else, or cannot be made.
     """
     try:
-        path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        _make_directory(path)
         # Where anyone may create names, a link may be somebody's trap.
-        found = path.lstat() if path.parent == SHARED_DIRECTORY else path.stat()
+        shared = bool(path.parent.stat().st_mode & stat.S_IWOTH)
+        found = path.lstat() if shared else path.stat()
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StateDirError(
+            path,
+            "a file lies where a directory must be",
+            "Move it away, or set PATTERN_CACHE_DIR to another directory.",
+        ) from error
     except OSError as error:
         raise StateDirError(
             path,
             f"cannot be created ({error.strerror})",
             "Make its parent writable, or set PATTERN_CACHE_DIR to a directory that is.",
         ) from error
+    if shared and (not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid()):
+        # To give it to this user would be what whoever put it there is waiting for.
+        raise StateDirError(
+            path,
+            f"was put there by user {found.st_uid}, where anyone can",
+            f"Have it removed (sudo rm -r '{path}'), or set PATTERN_CACHE_DIR to a directory in"
+            " your home whose path is short.",
+        )
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise StateDirError(
             path,
@@ -164,3 +179,15 @@ def make_private_directory(path: Path) -> None:
         )
     if stat.S_IMODE(found.st_mode) != DIRECTORY_MODE:
         path.chmod(DIRECTORY_MODE)
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    except FileNotFoundError:
+        if path.parent == path:
+            raise
+        # Not by `parents=True`, which leaves their mode to the umask: whoever can write a
+        # parent can put another directory in this one's place.
+        _make_directory(path.parent)
+        path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)

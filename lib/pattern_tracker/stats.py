@@ -6,16 +6,16 @@ needs no lock, no network and no daemon.  Schema 1; keys are only ever added.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Final
 
+from pattern_tracker.clock import utc_text
 from pattern_tracker.daemon_record import running_daemon
-from pattern_tracker.embedded_api import EMBEDDED
 from pattern_tracker.events import CaptureState, Cause, EventState
+from pattern_tracker.ledger.schema import turned_away_since
 from pattern_tracker.ledger.summary import LedgerSummary, read_summary
-from pattern_tracker.limits import gate_policy
+from pattern_tracker.resilience.configured import gate_policy
 from pattern_tracker.resilience.gate_state import Gate, decode_gate, settle, status
-from pattern_tracker.spool import Spool, SpoolUsage
+from pattern_tracker.spool import SpoolUsage, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,9 +36,9 @@ def collect_stats(settings: Settings, state_dir: StateDir, *, now: float) -> dic
     Raises:
         LedgerError: the ledger is damaged, out of reach, or from a newer program.
     """
-    usage = _spool_usage(state_dir)
+    usage = usage_of(state_dir.spool)
     summary = read_summary(state_dir.ledger)
-    destination = settings.service_url or EMBEDDED
+    destination = settings.destination
     gate = decode_gate(summary.gates.get(destination) or b"{}")
     return {
         "schema": SCHEMA,
@@ -53,7 +53,10 @@ def collect_stats(settings: Settings, state_dir: StateDir, *, now: float) -> dic
         "daemon": _daemon_shown(state_dir),
         "disk": {
             "spool_bytes": usage.allocated_bytes,
-            "ledger_bytes": _size_of(state_dir.ledger),
+            "ledger_bytes": sum(
+                _size_of(state_dir.ledger.with_name(state_dir.ledger.name + suffix))
+                for suffix in ("", "-wal")
+            ),
         },
     }
 
@@ -61,9 +64,7 @@ def collect_stats(settings: Settings, state_dir: StateDir, *, now: float) -> dic
 def _captures(summary: LedgerSummary, usage: SpoolUsage, state_dir: StateDir) -> dict[str, Any]:
     by_state = {state: dict(causes) for state, causes in summary.tally.get("captures", {}).items()}
     by_state[CaptureState.SPOOLED] = {"": usage.count}
-    count = state_dir.turned_away_count()
-    seen = summary.turned_away_seen
-    uncounted = count - seen if count >= seen else count
+    uncounted = turned_away_since(summary.turned_away_seen, state_dir.turned_away_count())
     if uncounted:
         dropped = by_state.setdefault(CaptureState.DROPPED, {})
         dropped[Cause.TURNED_AWAY] = dropped.get(Cause.TURNED_AWAY, 0) + uncounted
@@ -131,13 +132,6 @@ def _daemon_shown(state_dir: StateDir) -> dict[str, Any]:
     }
 
 
-def _spool_usage(state_dir: StateDir) -> SpoolUsage:
-    if not state_dir.spool.exists():
-        return SpoolUsage()
-    with Spool(state_dir.spool) as spool:
-        return spool.usage()
-
-
 def _size_of(path: Path) -> int:
     try:
         return path.stat().st_size
@@ -146,6 +140,4 @@ def _size_of(path: Path) -> int:
 
 
 def _utc(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    return None if seconds is None else utc_text(seconds)

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.intelligence_faults import FaultyIntelligence
 
 from pattern_tracker.client.answers import AnswerKind, Verdict
 from pattern_tracker.client.transport import IntelligenceClient
-from pattern_tracker.client.wire import encode_event, sent_event
+from pattern_tracker.client.wire import SentEvent, encode_event
 from pattern_tracker.clock import SystemClock
+from tests.intelligence_faults import FaultyIntelligence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,6 +28,7 @@ BODY = encode_event(
     event_type="pattern_created",
     pattern_id="p",
 )
+SENT = SentEvent("e", "p")
 HOST = "intelligence.test"  # resolves nowhere: only a proxy can reach it
 
 
@@ -43,7 +44,7 @@ async def deliver(url: str, **options: Any) -> Any:
         **options,
     )
     async with client:
-        return await client.send_batch([BODY], [sent_event(BODY)])
+        return await client.send_batch([BODY], [SENT])
 
 
 def is_stored(answer: Any) -> bool:
@@ -228,6 +229,25 @@ async def test_proxy_that_is_down_is_named(monkeypatch: pytest.MonkeyPatch):
     answer = await deliver(f"http://{HOST}:8053")
     assert answer.kind is AnswerKind.FAILURE
     assert answer.reason == "proxy 127.0.0.1:1: connection refused"
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://me:hunter2@h:port", "http://me:hunter2@[::1", "http://me:hunter2@"]
+)
+async def test_proxy_that_is_no_url_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+):
+    monkeypatch.setenv("http_proxy", proxy)
+    answer = await deliver(f"http://{HOST}")
+    assert answer.kind is AnswerKind.FAILURE
+    assert "hunter2" not in repr(answer)
+    assert "proxy" in answer.reason
+
+
+async def test_name_below_localhost_is_not_taken_for_this_machine():
+    answer = await deliver("http://api.localhost:1", token="t")
+    assert answer.kind is AnswerKind.DENIED
+    assert "plain http" in answer.reason
 
 
 async def test_token_goes_over_plain_http_only_where_the_user_says_so(

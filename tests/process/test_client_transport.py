@@ -7,15 +7,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.intelligence_faults import Fault, FaultyIntelligence
 
-from pattern_tracker.client import exchange
+from pattern_tracker.client import connections
 from pattern_tracker.client.answers import AnswerKind, SentEvent, Verdict
 from pattern_tracker.client.transport import IntelligenceClient
-from pattern_tracker.client.wire import as_orphan, encode_event, sent_event
+from pattern_tracker.client.wire import as_orphan, encode_event
 from pattern_tracker.clock import SystemClock
 from pattern_tracker.errors import SettingsError
 from pattern_tracker.version import __version__
+from tests.intelligence_faults import Fault, FaultyIntelligence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,12 +48,17 @@ def event(number: int = 0, **fields: Any) -> bytes:
     return encode_event(**{**defaults, **fields})
 
 
+def sent(body: bytes) -> SentEvent:
+    fields = json.loads(body)
+    return SentEvent(fields["event_id"], fields["pattern_id"])
+
+
 async def deliver(client: IntelligenceClient, *bodies: bytes) -> Any:
-    return await client.send_batch(bodies, [sent_event(body) for body in bodies])
+    return await client.send_batch(bodies, [sent(body) for body in bodies])
 
 
 async def deliver_alone(client: IntelligenceClient, body: bytes) -> Any:
-    return await client.send_single(body, sent_event(body))
+    return await client.send_single(body, sent(body))
 
 
 def verdicts(answer: Any) -> list[Verdict]:
@@ -150,7 +155,7 @@ async def test_silence_and_dripping_end_at_the_deadline(api: FaultyIntelligence,
 async def test_endless_answer_is_cut_at_the_bound(
     api: FaultyIntelligence, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(exchange, "MAX_ANSWER_BYTES", 1024 * 1024)
+    monkeypatch.setattr(connections, "MAX_ANSWER_BYTES", 1024 * 1024)
     api.mode = Fault.ENDLESS
     async with client_of(api.url) as client:
         answer = await deliver(client, event(1))
@@ -364,7 +369,3 @@ def test_server_in_a_thread_serves_synchronous_code():
         api.come_back_now()
         assert verdicts(asyncio.run(once(api.url))) == [Verdict.STORED]
         assert json.loads(api.requests[0].body)["processing_mode"] == "sequential"
-
-
-def test_sent_event_is_plain():
-    assert sent_event(event(1)) == SentEvent("event-1", "pattern-1")

@@ -57,7 +57,7 @@ def test_ensure_without_a_state_directory_creates_nothing(home: DaemonHome) -> N
 
     typed = home.run("ensure")
     assert typed.returncode == 1
-    assert "daemon.lock" in typed.stderr
+    assert f"{home.state.root}: does not exist" in typed.stderr
 
 
 def test_500_at_once_make_exactly_one_daemon(home: DaemonHome) -> None:

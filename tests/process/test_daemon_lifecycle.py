@@ -20,6 +20,7 @@ from tests.daemon_process import DaemonHome, is_alive, link_of, streams_of, wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -295,3 +296,35 @@ def record_of(pid: int, **change: str) -> DaemonRecord:
     assert found is not None
     fields = msgspec.structs.asdict(found) | change
     return DaemonRecord(process=ProcessIdentity(**fields), version="0", since=0.0, ready=True)
+
+
+@pytest.mark.parametrize("variable", [True, False])
+def test_daemon_is_found_and_stopped_with_a_broken_configuration(
+    private_home: Path, variable: bool
+) -> None:
+    config = private_home / ".config" / "pattern-tracker" / "config.toml"
+    config.parent.mkdir(parents=True)
+    state = private_home / "s" if variable else private_home / ".local/state/pattern-tracker"
+    environ = {**os.environ, **({"PATTERN_CACHE_DIR": str(state)} if variable else {})}
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-I", "-m", "pattern_daemon", command],
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=50,
+        )
+
+    assert run("start").returncode == 0
+    config.write_text("[cache")
+    looked = run("status")
+    assert looked.returncode == 4
+    assert looked.stdout.startswith("daemon       degraded (pid ")
+    assert str(config) in looked.stdout
+    assert looked.stdout.count("not valid TOML") == 1
+    assert run("logs").returncode == 0
+    assert run("start").returncode == 1
+    assert run("stop").returncode == 0
+    assert run("status").returncode == 3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pattern_tracker.limits import gate_policy
 from pattern_tracker.patterns.identity import pattern_id
+from pattern_tracker.resilience.configured import gate_policy
 from pattern_tracker.stats import collect_stats
 from tests.core import make_drain, make_settings, make_state_dir, put, tally, write_payload
 from tests.fake_clock import FakeClock

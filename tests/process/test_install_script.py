@@ -86,6 +86,17 @@ def test_home_must_be_absolute(home):
     assert "HOME" in done.stderr
 
 
+@pytest.mark.parametrize("character", '"$`\\')
+def test_place_that_the_programs_cannot_be_started_from_is_refused(tmp_path, character):
+    home = tmp_path / f"a{character}b"
+    home.mkdir()
+    done = run(HOME=str(home))
+    assert done.returncode == 1
+    assert "XDG_DATA_HOME" in done.stderr
+    assert f"a{character}b" in done.stderr
+    assert list(home.iterdir()) == []
+
+
 @pytest.mark.parametrize("command", [(), ("--uninstall",)])
 def test_dry_run_from_a_bare_checkout_changes_nothing(tools, private_home, command):
     # The interpreter beneath that of the tests, which has pip but nothing of ours.

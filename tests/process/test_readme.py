@@ -129,6 +129,16 @@ def test_every_setting_of_the_readme_exists_and_every_setting_is_there() -> None
     assert all(key.variable in README for key in KEYS if key.variable)
 
 
+def test_every_test_that_the_documents_name_exists() -> None:
+    tests = "\n".join(file.read_text() for file in CHECKOUT.glob("tests/**/test_*.py"))
+    for document in [CHECKOUT / "README.md", *CHECKOUT.glob("docs/*.md")]:
+        for name in re.findall(r"`((?:tests/|test_)[^`\s]+)`", document.read_text()):
+            if name.startswith("tests/"):
+                assert list(CHECKOUT.glob(name)), (document.name, name)
+            else:
+                assert f"def {name}(" in tests, (document.name, name)
+
+
 def test_every_link_of_the_documents_leads_somewhere() -> None:
     for document in [CHECKOUT / "README.md", *CHECKOUT.glob("docs/*.md")]:
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):

@@ -241,3 +241,17 @@ def test_real_process_ends_silently_when_nobody_reads(state_dir, rows):
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_config_says_why_a_token_in_the_file_is_not_for_the_shells_url(
+    private_home, monkeypatch, capsys
+):
+    config = private_home / ".config" / "pattern-tracker" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[service]\nurl = "https://a.example"\ntoken = "t"\n')
+    config.chmod(0o600)
+    monkeypatch.setenv("INTELLIGENCE_SERVICE_URL", "https://b.example")
+    assert main(["config"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("INTELLIGENCE_SERVICE_URL: the daemon does not see") for line in said)
+    assert any(line.startswith("service.token: the file's is for the file's") for line in said)

@@ -290,6 +290,12 @@ def test_retry_after_date_without_any_clock_is_none():
     assert retry_after_seconds({"Retry-After": formatdate(NOW, usegmt=True)}, None) is None
 
 
+def test_redirect_cannot_steer_a_terminal():
+    answer = classify_batch(302, {"Location": "http://a\x1bc\x9b2J.example/"}, b"", SENT)
+    assert answer.reason.isprintable()
+    assert "example" in answer.reason
+
+
 def test_redirect_names_the_host_but_not_the_query():
     answer = batch(302, b"", {"Location": "https://login.test:8443/in?token=secret"})
     assert "https://login.test:8443" in answer.reason

@@ -39,6 +39,6 @@ def test_abandoned_stdout_takes_what_is_still_flushed():
         "sys.stdout.write('kept back'); abandon_stdout()"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("", "")

@@ -185,6 +185,13 @@ def test_state_directory_comes_from_the_shell_where_a_person_types(
     assert json.loads(capsys.readouterr().out)["state_dir"] == str(tmp_path / "own")
 
 
+def test_reason_cannot_steer_a_terminal(living: Living) -> None:
+    status = msgspec.structs.replace(living.status(), problems=["not sending: \x1b[2J\x9b2J"])
+    text = status_view.as_lines(status, now=NOW)
+    assert "\\x1b[2J\\x9b2J" in text
+    assert text.replace("\n", "").isprintable()
+
+
 def test_unusable_setting_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

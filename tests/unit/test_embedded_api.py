@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from pattern_tracker import embedded_api
-from pattern_tracker.embedded_api import EmbeddedApi, is_serving
+from pattern_tracker.embedded_api import EmbeddedApi, is_serving, serving
 from pattern_tracker.errors import EmbeddedApiError
 from tests.core import make_state_dir
 
@@ -73,3 +73,38 @@ async def test_what_the_child_prints_is_passed_on(state_dir, tmp_path, monkeypat
     said: asyncio.Queue[str] = asyncio.Queue()
     async with EmbeddedApi(state_dir, log=said.put_nowait):
         assert [await said.get(), await said.get()] == ["one", "two"]
+
+
+async def test_api_that_another_process_started_at_the_same_moment_is_used(
+    state_dir, tmp_path, monkeypatch
+):
+    stand_in(
+        tmp_path,
+        monkeypatch,
+        f"cd '{tmp_path}' && touch began && until [ -e go ]; do sleep 0.01; done; exit 1",
+    )
+
+    async def use():
+        async with serving(state_dir):
+            assert await is_serving(state_dir)
+
+    using = asyncio.create_task(use())
+    while not (tmp_path / "began").exists():  # noqa: ASYNC110 - it is another process that does it
+        await asyncio.sleep(0.01)
+    server = await asyncio.start_unix_server(
+        lambda _, writer: writer.close(), str(state_dir.intelligence_socket)
+    )
+    (tmp_path / "go").touch()
+    await using
+    server.close()
+    await server.wait_closed()
+
+
+async def test_api_that_never_starts_is_an_error_after_some_attempts(
+    state_dir, tmp_path, monkeypatch
+):
+    stand_in(tmp_path, monkeypatch, f"echo x >>'{tmp_path}/attempts'; echo no; exit 1")
+    with pytest.raises(EmbeddedApiError, match="did not start: no"):
+        async with serving(state_dir):
+            pass
+    assert (tmp_path / "attempts").read_text() == "x\n" * embedded_api.START_ATTEMPTS

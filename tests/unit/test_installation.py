@@ -245,3 +245,16 @@ def test_uninstall_keeps_state_and_says_how_much_is_undelivered(private_home, ca
     assert not data.exists()
     assert (state_dir.spool / "s.1.json").exists()
     assert f"kept {state_dir.root} (0 events and 1 payloads undelivered)" in capsys.readouterr().out
+
+
+def test_uninstall_removes_the_short_directory_of_a_long_socket_path(private_home, monkeypatch):
+    root = private_home / ("x" * 120)
+    monkeypatch.setenv("XDG_STATE_HOME", str(root))
+    state_dir = StateDir(root=root / "pattern-tracker")
+    state_dir.prepare()
+    short = state_dir.intelligence_socket.parent
+    assert short.is_dir()
+    assert short.parent != state_dir.root.parent
+    assert main(["uninstall"]) == 0
+    assert not short.exists()
+    assert state_dir.spool.is_dir()

@@ -43,7 +43,6 @@ def test_summary_tells_sums_debts_and_gates(state_dir):
     assert summary.waiting == {URL: 1, "https://other.example": 1}
     assert summary.gates == {URL: b"{}", "https://other.example": None}
     assert summary.oldest_waiting_at == NOW_MS - 7
-    assert summary.undelivered_bytes == 3 * len(new_event("b").body)
     assert summary.turned_away_seen == 2
 
 

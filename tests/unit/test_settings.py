@@ -188,6 +188,23 @@ def test_url_with_a_password_is_refused_without_showing_it():
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:hunter2#@host",
+        "https://me:hunter2/3@host",
+        "https://me:hunter2@host:port",
+        "https:/me:hunter2@host",
+        "me:hunter2@host",
+        "https://[me:hunter2@host",
+    ],
+)
+def test_mistyped_url_is_refused_without_showing_its_password(url):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environ={"INTELLIGENCE_SERVICE_URL": url})
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("token", ["two words", "tür", "a\nb", "\x7f"])
 def test_bad_token_is_refused_without_showing_it(token):
     with pytest.raises(SettingsError) as caught:
@@ -234,6 +251,15 @@ def test_file_with_a_token_that_others_can_read_is_refused_with_the_command(conf
     path = config('[service]\ntoken = "abc"\n', mode=0o640)
     with pytest.raises(SettingsError, match=f"chmod 600 {path}"):
         load_settings(environ=None, config_file=path)
+
+
+def test_file_with_the_password_of_a_proxy_must_be_private(config):
+    text = '[service]\nproxy = "http://me:hunter2@proxy:3128"\n'
+    assert load_settings(environ=None, config_file=config(text, mode=0o600)).settings.proxy_url
+    path = config(text, mode=0o644)
+    with pytest.raises(SettingsError, match=f"chmod 600 {path}") as caught:
+        load_settings(environ=None, config_file=path)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_file_without_a_token_may_be_readable(config):

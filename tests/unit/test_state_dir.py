@@ -31,8 +31,31 @@ def test_turned_away_payloads_are_bytes_after_the_first(tmp_path):
 
 def test_state_directory_that_is_a_file_is_an_error_that_names_it(tmp_path):
     (tmp_path / "state").touch()
-    with pytest.raises(StateDirError, match="state: cannot be created"):
+    with pytest.raises(StateDirError, match="state: a file lies where a directory must be"):
         make_state_dir(tmp_path / "state")
+
+
+def test_parents_are_private_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        make_state_dir(tmp_path / "a" / "b" / "state")
+    finally:
+        os.umask(before)
+    for parent in (tmp_path / "a", tmp_path / "a" / "b"):
+        assert parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_link_where_anyone_may_create_names_is_refused_and_its_target_left_alone(tmp_path):
+    target, shared = tmp_path / "target", tmp_path / "shared"
+    target.mkdir()
+    target.chmod(0o755)
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (shared / "state").symlink_to(target)
+    with pytest.raises(StateDirError, match="sudo rm -r"):
+        make_state_dir(shared / "state")
+    assert target.stat().st_mode & 0o777 == 0o755
+    assert list(target.iterdir()) == []
 
 
 def test_state_directory_of_another_user_is_refused(tmp_path, monkeypatch):

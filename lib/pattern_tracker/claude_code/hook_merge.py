@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     from pattern_tracker.claude_code.registration import HookEntry
 
-Settings = dict[str, Any]
+ClaudeSettings = dict[str, Any]
 
 
 class ShapeError(ValueError):
     """A container that must be walked is not the list or object that it has to be."""
 
 
-def merge(settings: Settings, entries: Sequence[HookEntry]) -> Settings:
+def merge(settings: ClaudeSettings, entries: Sequence[HookEntry]) -> ClaudeSettings:
     """`settings` with exactly `entries` as the hooks of ours.
 
     Raises:
@@ -49,7 +49,7 @@ def merge(settings: Settings, entries: Sequence[HookEntry]) -> Settings:
     return merged
 
 
-def remove(settings: Settings) -> Settings:
+def remove(settings: ClaudeSettings) -> ClaudeSettings:
     """`settings` without any hook of ours.
 
     Raises:
@@ -59,8 +59,8 @@ def remove(settings: Settings) -> Settings:
 
 
 def _rewrite(
-    settings: Settings, replacement: Callable[[str, str | None], dict[str, Any] | None]
-) -> Settings:
+    settings: ClaudeSettings, replacement: Callable[[str, str | None], dict[str, Any] | None]
+) -> ClaudeSettings:
     """Each hook of ours replaced, or dropped where `replacement` knows none for its place."""
     result = copy.deepcopy(settings)
     events = _events(result)
@@ -98,7 +98,7 @@ def _rewrite_group(
     return True
 
 
-def _events(settings: Settings) -> dict[str, Any]:
+def _events(settings: ClaudeSettings) -> dict[str, Any]:
     events = settings.get("hooks", {})
     if not isinstance(events, dict):
         raise ShapeError("hooks: must be an object with one list for each event")

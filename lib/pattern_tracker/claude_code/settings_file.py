@@ -13,20 +13,19 @@ import json
 import os
 import re
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pattern_tracker.atomic_file import flush_directory, write_beside
 from pattern_tracker.claude_code import hook_rules
 from pattern_tracker.claude_code.hook_merge import ShapeError
 from pattern_tracker.errors import PatternTrackerError
+from pattern_tracker.state_dir import DIRECTORY_MODE, FILE_MODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_NEW_FILE_MODE = 0o600
-_NEW_DIRECTORY_MODE = 0o700
 _DEFAULT_INDENT = "  "
 # Another program that writes at the same instant gets this many chances to finish.
 _ATTEMPTS = 5
@@ -95,7 +94,9 @@ def edit(
             _refuse_broken(path, before)
         after = _changed(path, before, change)
         if validate and (unexpected := hook_rules.problems(after)):
-            raise SettingsFileError(path, f"the result would be invalid ({unexpected[0]})")
+            raise SettingsFileError(
+                path, f"the result would be invalid ({unexpected[0]}); please report this"
+            )
         if _same(before, after):
             return Edit(changed=False, settings=before)
         if dry_run:
@@ -136,7 +137,9 @@ def _read(path: Path) -> bytes | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise SettingsFileError(path, f"cannot be read ({error.strerror})") from error
+        raise SettingsFileError(
+            path, f"cannot be read ({error.strerror}); make it readable and run this again"
+        ) from error
 
 
 def _decode(path: Path, raw: bytes) -> str:
@@ -199,9 +202,9 @@ def _replace_if_unchanged(path: Path, *, expected: bytes | None, content: bytes)
     """Put `content` in the file's place; the backup of what was there, if anything was."""
     target = path.resolve()
     try:
-        target.parent.mkdir(mode=_NEW_DIRECTORY_MODE, parents=True, exist_ok=True)
-        mode = _NEW_FILE_MODE if expected is None else stat.S_IMODE(target.stat().st_mode)
-        temporary = _write_beside(target, content, mode)
+        target.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        mode = FILE_MODE if expected is None else stat.S_IMODE(target.stat().st_mode)
+        temporary = write_beside(target, content, mode=mode)
         try:
             if _read(path) != expected:
                 raise _ModifiedMeanwhileError
@@ -209,21 +212,11 @@ def _replace_if_unchanged(path: Path, *, expected: bytes | None, content: bytes)
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
-        _flush_directory(target.parent)
+        flush_directory(target.parent)
     except OSError as error:
         problem = f"cannot be written ({error.strerror}); make {target.parent} writable"
         raise SettingsFileError(path, problem) from error
     return backup
-
-
-def _write_beside(target: Path, content: bytes, mode: int) -> Path:
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
-    with os.fdopen(descriptor, "wb") as stream:
-        os.fchmod(descriptor, mode)
-        stream.write(content)
-        stream.flush()
-        os.fsync(descriptor)
-    return Path(name)
 
 
 def _back_up(path: Path, content: bytes) -> Path:
@@ -231,18 +224,10 @@ def _back_up(path: Path, content: bytes) -> Path:
     for number in range(1, 10_000):
         backup = path.with_name(f"{path.name}.backup-{number}")
         with contextlib.suppress(FileExistsError):
-            descriptor = os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _NEW_FILE_MODE)
+            descriptor = os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(descriptor)
             return backup
     raise SettingsFileError(path, "has 9,999 backups beside it; remove some")
-
-
-def _flush_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,11 +8,13 @@ all day.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import TYPE_CHECKING
 
-from pattern_tracker.errors import PatternTrackerError
+from pattern_tracker.command_line import abandon_stdout, whole_number
+from pattern_tracker.errors import PatternTrackerError, explain_os_error
+from pattern_tracker.events import EventState
+from pattern_tracker.standard_streams import open_closed_streams
 from pattern_tracker.version import __version__
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
+    open_closed_streams()
     options = _parser().parse_args(arguments)
     try:
         status: int = _run(options)
@@ -33,10 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # `pattern-tracker events | head`: nobody is left to tell, nor when the
-        # interpreter flushes what it still holds.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_stdout()
         return 0
+    except OSError as error:
+        sys.stderr.write(f"pattern-tracker: {explain_os_error(error)}\n")
+        return 1
     return status
 
 
@@ -69,10 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     events = commands.add_parser("events", help="the newest events")
     events.add_argument(
         "--state",
-        choices=["waiting", "delivered", "quarantined", "expired", "dropped"],
+        choices=[str(state) for state in EventState],
         help="only those in this state",
     )
-    events.add_argument("--limit", type=_count, default=20, metavar="N", help="at most N (20)")
+    events.add_argument(
+        "--limit", type=whole_number(at_least=1), default=20, metavar="N", help="at most N (20)"
+    )
     events.add_argument("--json", action="store_true", help="one JSON object a line")
 
     config = commands.add_parser(
@@ -81,10 +87,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     config.add_argument("--json", action="store_true", help="as JSON")
     return parser
-
-
-def _count(text: str) -> int:
-    count = int(text) if text.isascii() and text.isdigit() else 0
-    if not 1 <= count <= sys.maxsize:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return count

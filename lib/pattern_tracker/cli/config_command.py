@@ -28,11 +28,21 @@ def run(options: argparse.Namespace) -> int:
     there = "" if report.config_file_exists else " (does not exist)"
     print_line(f"configuration file: {report.config_file}{there}")
     for row in report.differences:
-        print_line(
-            f"{row.variable or row.key}: the daemon does not see this shell's environment;"
-            f" set {row.key} in the file to change it there too"
-        )
+        print_line(_advice(row))
     return 0
+
+
+def _advice(row: ConfigRow) -> str:
+    if not row.source.startswith("environment"):
+        # Only a credential: it belongs to the destination that it was given for.
+        return (
+            f"{row.key}: the file's is for the file's service.url, not for this shell's;"
+            f" give one for that too, in {row.variable}"
+        )
+    return (
+        f"{row.variable or row.key}: the daemon does not see this shell's environment;"
+        f" set {row.key} in the file to change it there too"
+    )
 
 
 def _row(row: ConfigRow) -> tuple[str, str, str, str]:

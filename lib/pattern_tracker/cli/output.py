@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+from pattern_tracker.command_line import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,29 +28,30 @@ def print_line(text: str = "") -> None:
     sys.stdout.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
 
 
-def print_rows(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None
-) -> None:
-    """A table at a terminal (colours unless NO_COLOR); tab-separated lines elsewhere."""
+def print_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table at a terminal (colours unless NO_COLOR); tab-separated lines elsewhere.
+
+    A row without a first cell belongs to the one above; a line is drawn below such a group.
+    """
     if not sys.stdout.isatty():
         for row in rows:
-            print_line("\t".join(_one_line(cell) for cell in row))
+            print_line("\t".join(printable(cell) for cell in row))
         return
-    from rich.console import Console  # noqa: PLC0415 - costs as much as all the rest
+    from rich.box import HORIZONTALS  # noqa: PLC0415 - rich costs as much as all the rest
+    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(
+        box=HORIZONTALS,
+        padding=(0, 1, 0, 0),
+        show_header=any(headings),
+        header_style="bold",
+    )
     for heading in headings:
         table.add_column(heading, overflow="fold")
-    for row in rows:
+    for row, following in zip_longest(rows, rows[1:], fillvalue=("",)):
         # As text: what was read from a ledger must not be taken for markup.
-        table.add_row(*(Text(_one_line(cell)) for cell in row))
+        cells = [Text(printable(cell)) for cell in row]
+        table.add_row(*cells, end_section=bool(following[0] and not row[0]))
     Console().print(table)
-
-
-def _one_line(text: str) -> str:
-    """Nothing that was recorded may move a terminal's cursor."""
-    return "".join(
-        character if character.isprintable() else repr(character)[1:-1] for character in text
-    )

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(stats)
     else:
-        print_rows(["", "", ""], list(_rows(stats)), title=None)
+        print_rows(["", "", ""], list(_rows(stats)))
     return 0
 
 

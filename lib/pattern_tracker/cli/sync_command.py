@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import sys
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -12,11 +13,11 @@ from typing import TYPE_CHECKING
 from pattern_tracker.cli.output import print_line
 from pattern_tracker.clock import SystemClock
 from pattern_tracker.drain import Drain, PassReport
-from pattern_tracker.embedded_api import EMBEDDED, EmbeddedApi, is_serving
+from pattern_tracker.embedded_api import serving
 from pattern_tracker.errors import LedgerError
 from pattern_tracker.ledger.summary import read_summary
 from pattern_tracker.settings import load_settings
-from pattern_tracker.spool import Spool
+from pattern_tracker.spool import usage_of
 from pattern_tracker.state_dir import StateDir
 
 if TYPE_CHECKING:
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:  # noqa: ARG001 - every command takes them
     """Deliver what waits; 1 if nothing moved while events wait."""
-    return asyncio.run(_sync())
+    try:
+        return asyncio.run(_sync())
+    except sqlite3.Error as error:
+        raise LedgerError(
+            f"the ledger cannot be written ({error}). Make room on the disk, and check that the"
+            " state directory is yours (`pattern-tracker config` shows it); what lies there stays."
+        ) from error
 
 
 async def _sync() -> int:
@@ -37,8 +44,8 @@ async def _sync() -> int:
     state_dir.prepare()
     totals = _Totals()
     async with AsyncExitStack() as stack:
-        if settings.service_url is None and not await is_serving(state_dir):
-            await stack.enter_async_context(EmbeddedApi(state_dir))
+        if settings.service_url is None:
+            await stack.enter_async_context(serving(state_dir))
         drain = await stack.enter_async_context(Drain(load_settings=_load, clock=SystemClock()))
         show = stack.enter_context(_progress(_backlog(settings, state_dir)))
         report = PassReport(more=True)
@@ -91,18 +98,17 @@ def _load() -> Settings:
 
 def _waiting(settings: Settings, state_dir: StateDir) -> int:
     """How many events wait for the present destination; others are not for this command."""
-    return read_summary(state_dir.ledger).waiting.get(settings.service_url or EMBEDDED, 0)
+    return read_summary(state_dir.ledger).waiting.get(settings.destination, 0)
 
 
 def _backlog(settings: Settings, state_dir: StateDir) -> int:
-    """How many things there are to move, as far as can be told beforehand."""
-    with Spool(state_dir.spool) as spool:
-        spooled = spool.usage().count
+    """How many steps there are, as far as can be told: a payload is taken in, then delivered."""
+    spooled = usage_of(state_dir.spool).count
     try:
         waiting = _waiting(settings, state_dir)
     except LedgerError:
         waiting = 0  # a damaged one is set aside by the pass, a newer one stops it
-    return spooled + waiting
+    return 2 * spooled + waiting
 
 
 @contextmanager
@@ -112,9 +118,9 @@ def _progress(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda _: None
         return
     from rich.console import Console  # noqa: PLC0415 - only for a terminal
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn  # noqa: PLC0415
 
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
 

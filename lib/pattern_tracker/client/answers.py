@@ -154,7 +154,7 @@ def _without_events(
     words = _words(document)
     return Answer(
         kind=kind,
-        reason=_explain(seen, headers) + (f": {words}" if words else ""),
+        reason=one_line(_explain(seen, headers) + (f": {words}" if words else "")),
         status=seen,
         retry_after=retry_after,
     )

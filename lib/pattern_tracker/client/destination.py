@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 API_PATH: Final = "/api/pattern-traceability"
 
+# A shorter token is no secret, and to cut it out of a text would tear words apart.
+_SHORTEST_SECRET: Final = 8
+
 # A unix socket has no host; HTTP/1.1 wants one.
 _HOST_OF_A_SOCKET: Final = "http://localhost"
 
@@ -87,6 +90,16 @@ class Destination:
             " set service.token_over_plain_http = true"
         )
 
+    def without_token(self, text: str) -> str:
+        """`text` without the token, also where its end was cut off within one."""
+        token = self.token
+        if not token or len(token) < _SHORTEST_SECRET:
+            return text
+        text = text.replace(token, "[token]")
+        lengths = range(len(token) - 1, _SHORTEST_SECRET - 1, -1)
+        cut = next((length for length in lengths if text.endswith(token[:length])), 0)
+        return text[: len(text) - cut]
+
     def proxy(self) -> str | None:
         """The configured proxy, or the one that the environment names, as a URL."""
         if self.is_local:
@@ -114,7 +127,8 @@ def _host(url: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
+    # Not the names below it: most resolvers ask the network about those.
+    if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -68,10 +68,13 @@ def reason_of(error: Exception, *, timeout_seconds: float) -> str:
             return "connection closed before an answer"
         case aiohttp.ClientResponseError() | HttpProcessingError():
             return "not an HTTP answer"
+        case aiohttp.InvalidURL():
+            return "service.url or the proxy is not a URL that can be used"
         case OSError():
             return _of_system(error)
         case _:
-            return f"{type(error).__name__}: {one_line(str(error))}"
+            # Not its text, which may quote what was sent, or a proxy's password.
+            return f"no usable answer ({type(error).__name__})"
 
 
 def _while_connecting(error: aiohttp.ClientConnectorError) -> str:

@@ -20,13 +20,14 @@ from pattern_tracker.client.answers import (
 from pattern_tracker.client.destination import API_PATH, Destination
 from pattern_tracker.client.health import HealthAnswer, classify_health
 from pattern_tracker.client.wire import batch_body
+from pattern_tracker.redact import default_redactor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
-    from pattern_tracker.client.exchange import Exchange, Response
+    from pattern_tracker.client.connections import Connections, Response
     from pattern_tracker.clock import Clock
 
 SINGLE_PATH: Final = f"{API_PATH}/lineage/track"
@@ -78,7 +79,7 @@ class IntelligenceClient:
         self._health_timeout_seconds = health_timeout_seconds
         self._clock = clock
         # Between __aenter__ and __aexit__: the open connections, or why there are none.
-        self._exchange: Exchange | None = None
+        self._connections: Connections | None = None
         self._unusable = ""
 
     def __repr__(self) -> str:
@@ -88,13 +89,13 @@ class IntelligenceClient:
 
     async def __aenter__(self) -> Self:
         # 150 ms of imports that only a process with something to send should pay for.
-        from pattern_tracker.client import exchange  # noqa: PLC0415
+        from pattern_tracker.client import connections  # noqa: PLC0415
 
         self._unusable = ""
-        tls = exchange.tls_context(self._ca_file) if self._destination.is_tls else None
+        tls = connections.tls_context(self._ca_file) if self._destination.is_tls else None
         if isinstance(tls, str):
             self._unusable, tls = tls, None
-        self._exchange = exchange.Exchange(self._destination, tls)
+        self._connections = connections.Connections(self._destination, tls)
         return self
 
     async def __aexit__(
@@ -103,9 +104,9 @@ class IntelligenceClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._exchange is not None:
-            await self._exchange.close()
-            self._exchange = None
+        if self._connections is not None:
+            await self._connections.close()
+            self._connections = None
 
     async def send_batch(self, bodies: Sequence[bytes], sent: Sequence[SentEvent]) -> Answer:
         """Send encoded events in one request; `sent` names them in the same order."""
@@ -132,10 +133,10 @@ class IntelligenceClient:
         if not isinstance(response, str) and response.status in {404, 405}:
             response = await self._ask(APPLICATION_HEALTH_PATH)
         if isinstance(response, str):
-            return HealthAnswer(healthy=False, reason=self._without_token(response))
+            return HealthAnswer(healthy=False, reason=self._without_secrets(response))
         latency_ms = (self._clock.monotonic() - began) * 1000
         answer = classify_health(response.status, response.body, latency_ms)
-        return replace(answer, reason=self._without_token(answer.reason))
+        return replace(answer, reason=self._without_secrets(answer.reason))
 
     async def _send(self, path: str, body: bytes) -> Response | Answer:
         if refusal := self._refusal():
@@ -143,17 +144,17 @@ class IntelligenceClient:
         response = await self._opened().request(
             "POST", path, body, timeout_seconds=self._timeout_seconds
         )
-        return failure(self._without_token(response)) if isinstance(response, str) else response
+        return failure(self._without_secrets(response)) if isinstance(response, str) else response
 
     async def _ask(self, path: str) -> Response | str:
         return await self._opened().request(
             "GET", path, None, timeout_seconds=self._health_timeout_seconds
         )
 
-    def _opened(self) -> Exchange:
-        if self._exchange is None:
+    def _opened(self) -> Connections:
+        if self._connections is None:
             raise RuntimeError("use `async with` around the client")
-        return self._exchange
+        return self._connections
 
     def _refusal(self) -> Answer | None:
         """Why nothing can be sent at all, as an answer."""
@@ -162,13 +163,12 @@ class IntelligenceClient:
         return failure(self._unusable) if self._unusable else None
 
     def _scrubbed(self, answer: Answer) -> Answer:
-        """Without the token, should a server echo it."""
+        """Without the token and other secrets, should a server echo them."""
         if all(event.detail == "" for event in answer.events) and not answer.reason:
             return answer
-        events = tuple(replace(e, detail=self._without_token(e.detail)) for e in answer.events)
-        return replace(answer, reason=self._without_token(answer.reason), events=events)
+        events = tuple(replace(e, detail=self._without_secrets(e.detail)) for e in answer.events)
+        return replace(answer, reason=self._without_secrets(answer.reason), events=events)
 
-    def _without_token(self, text: str) -> str:
-        token = self._destination.token
-        # A shorter one is no secret, and to cut it out would tear words apart.
-        return text.replace(token, "[token]") if token and len(token) >= 8 else text
+    def _without_secrets(self, text: str) -> str:
+        """A server's words, which may echo what it was sent."""
+        return default_redactor().redact_text(self._destination.without_token(text)).text

@@ -36,23 +36,13 @@ EVENT_TYPES: Final = frozenset(
         "pattern_validated",
     }
 )
-EDGE_TYPES: Final = frozenset(
-    {
-        "derived_from",
-        "modified_from",
-        "merged_from",
-        "replaced_by",
-        "inspired_by",
-        "deprecated_by",
-    }
-)
-TRANSFORMATION_TYPES: Final = frozenset(
-    {"refactor", "enhancement", "bugfix", "merge", "optimization", "simplification"}
-)
+# The kind of pattern, and who reports it.
+_PATTERN_TYPE: Final = "code"
+_TRIGGERED_BY: Final = "claude-code-hook"
 
 # How many parents the server demands, and the edge it would draw by itself.
 _LEAST_PARENTS: Final = {"pattern_modified": 1, "pattern_forked": 1, "pattern_merged": 2}
-_DEFAULT_EDGE: Final = {
+_EDGE: Final = {
     "pattern_modified": "modified_from",
     "pattern_forked": "derived_from",
     "pattern_merged": "merged_from",
@@ -62,13 +52,10 @@ MAX_BODY_BYTES: Final = 256 * 1024
 
 # Characters, as PostgreSQL counts varchar(n).
 _ID_CHARACTERS: Final = 255
-_TYPE_CHARACTERS: Final = 100
 _VERSION_CHARACTERS: Final = 50
 # Unbounded in the database; bounded here so that without its code every body fits
 # MAX_BODY_BYTES, even where each character takes six bytes, twice.
 _FILE_PATH_CHARACTERS: Final = 4096
-_DIRECTORY_CHARACTERS: Final = 1024
-_REASON_CHARACTERS: Final = 1000
 _MOST_PARENTS: Final = 16
 _MOST_REDACTION_RULES: Final = 64
 
@@ -96,9 +83,6 @@ class SentEvent(msgspec.Struct, frozen=True):
     pattern_id: str
 
 
-_SENT_DECODER: Final = msgspec.json.Decoder(SentEvent)
-
-
 def encode_event(
     *,
     event_id: str,
@@ -107,7 +91,6 @@ def encode_event(
     event_type: str,
     pattern_id: str,
     pattern_name: str = "",
-    pattern_type: str = "code",
     pattern_version: str = "1.0.0",
     tool_name: str | None = None,
     file_path: str | None = None,
@@ -117,15 +100,9 @@ def encode_event(
     size_bytes: int | None = None,
     fingerprint_only: bool = False,
     parent_pattern_ids: Sequence[str] = (),
-    edge_type: str | None = None,
-    transformation_type: str | None = None,
-    reason: str | None = None,
     agent_id: str | None = None,
     agent_type: str | None = None,
-    cwd: str | None = None,
-    project: str | None = None,
     redactions: Mapping[str, int] | None = None,
-    triggered_by: str = "claude-code-hook",
 ) -> bytes:
     """The JSON body of one track request, at most `MAX_BODY_BYTES` long.
 
@@ -135,36 +112,31 @@ def encode_event(
 
     `occurred_at` is UTC, as `2026-01-31T12:00:00.000Z`; `sha256` the hexadecimal digest of
     the content; `redactions` says how often each rule replaced something.  With
-    `fingerprint_only`, `code` is not sent.  Without `edge_type` the one that belongs to
-    the event type is named; without `transformation_type` the server says `refactor`.
+    `fingerprint_only`, `code` is not sent.
 
     Raises:
-        InvalidEventError: what no repair makes acceptable: an unknown event, edge or
-            transformation type, a missing id or parent, a time in another format.
+        InvalidEventError: what no repair makes acceptable: an unknown event type, a
+            missing id or parent, a time in another format.
     """
     parents = _clean_ids(parent_pattern_ids)
-    _refuse_unknown("event_type", event_type, EVENT_TYPES)
-    _refuse_unknown("edge_type", edge_type, EDGE_TYPES)
-    _refuse_unknown("transformation_type", transformation_type, TRANSFORMATION_TYPES)
-    _refuse_missing(event_type, event_id=event_id, pattern_id=pattern_id, parents=parents)
-    if not _UTC_WITH_MILLISECONDS.fullmatch(occurred_at):
-        problem = "is not a time like 2026-01-31T12:00:00.000Z"
-        raise InvalidEventError(field="occurred_at", value=occurred_at, problem=problem)
-
+    _refuse(
+        event_type,
+        event_id=event_id,
+        pattern_id=pattern_id,
+        occurred_at=occurred_at,
+        parents=parents,
+    )
     dropped_by_the_server = _without_none(
         event_id=_clean(event_id),
         session_id=_clean(session_id),
         occurred_at=occurred_at,
         agent_id=_clean(agent_id),
         agent_type=_clean(agent_type),
-        cwd=_clean(cwd, _DIRECTORY_CHARACTERS),
-        project=_clean(project, _DIRECTORY_CHARACTERS),
     )
     # Kept by the server, but lost with a duplicate, whose node is not updated.
     lost_with_a_duplicate = _without_none(
         tool_name=_clean(tool_name),
         file_path=_clean(file_path, _FILE_PATH_CHARACTERS),
-        reason=_clean(reason, _REASON_CHARACTERS),
         parent_pattern_ids=parents or None,
     )
     return _encode_fitting(
@@ -174,12 +146,12 @@ def encode_event(
             "event_type": str(event_type),
             "pattern_id": _clean(pattern_id),
             "pattern_name": _clean(pattern_name),
-            "pattern_type": _clean(pattern_type, _TYPE_CHARACTERS),
+            "pattern_type": _PATTERN_TYPE,
             "pattern_version": _clean(pattern_version, _VERSION_CHARACTERS),
             # Null has to be said: left out, the server takes it for Python.
             "language": _clean(language, _VERSION_CHARACTERS),
-            "triggered_by": _clean(triggered_by, _TYPE_CHARACTERS),
-            **_lineage(event_type, edge_type, transformation_type),
+            "triggered_by": _TRIGGERED_BY,
+            **_without_none(edge_type=_EDGE.get(event_type)),
             "pattern_data": {
                 **dropped_by_the_server,
                 **lost_with_a_duplicate,
@@ -201,7 +173,7 @@ def as_orphan(body: bytes, orphan_of: Iterable[str]) -> bytes:
     data["orphan_of"] = _clean_ids(orphan_of)
     data["original_event_type"] = event["event_type"]
     event["event_type"] = "pattern_created"
-    for belongs_to_a_parent in ("parent_pattern_ids", "edge_type", "transformation_type"):
+    for belongs_to_a_parent in ("parent_pattern_ids", "edge_type"):
         event.pop(belongs_to_a_parent, None)
     return _encode_fitting(event)
 
@@ -218,11 +190,6 @@ def batch_body(bodies: Sequence[bytes]) -> bytes:
     if not bodies:
         raise ValueError("a batch needs at least one event")
     return b'{"events":[' + b",".join(bodies) + b'],"processing_mode":"sequential"}'
-
-
-def sent_event(body: bytes) -> SentEvent:
-    """The identity of an encoded event, with the pattern id as it went out (cut, cleaned)."""
-    return _SENT_DECODER.decode(body)
 
 
 def _encode_fitting(event: dict[str, Any]) -> bytes:
@@ -249,21 +216,15 @@ def _content(
     }
 
 
-def _lineage(
-    event_type: str, edge_type: str | None, transformation_type: str | None
-) -> dict[str, Any]:
-    edge = edge_type or _DEFAULT_EDGE.get(event_type)
-    return _without_none(edge_type=edge, transformation_type=transformation_type)
-
-
-def _refuse_unknown(field: str, value: str | None, allowed: frozenset[str]) -> None:
-    if value is not None and value not in allowed:
-        raise InvalidEventError(
-            field=field, value=value, problem=f"is not one of {', '.join(sorted(allowed))}"
-        )
-
-
-def _refuse_missing(event_type: str, *, event_id: str, pattern_id: str, parents: list[str]) -> None:
+def _refuse(
+    event_type: str, *, event_id: str, pattern_id: str, occurred_at: str, parents: list[str]
+) -> None:
+    if event_type not in EVENT_TYPES:
+        problem = f"is not one of {', '.join(sorted(EVENT_TYPES))}"
+        raise InvalidEventError(field="event_type", value=event_type, problem=problem)
+    if not _UTC_WITH_MILLISECONDS.fullmatch(occurred_at):
+        problem = "is not a time like 2026-01-31T12:00:00.000Z"
+        raise InvalidEventError(field="occurred_at", value=occurred_at, problem=problem)
     for field, value in (("event_id", event_id), ("pattern_id", pattern_id)):
         if not value:
             raise InvalidEventError(field=field, value=value, problem="must not be empty")

@@ -26,7 +26,11 @@ from pattern_tracker.installation.program_files import (
     remove_links,
     remove_program_files,
 )
-from pattern_tracker.installation.self_test import DELIVERY_TIMEOUT_SECONDS, run_self_test
+from pattern_tracker.installation.self_test import (
+    DELIVERY_TIMEOUT_SECONDS,
+    REMOTE_TIMEOUT_SECONDS,
+    run_self_test,
+)
 from pattern_tracker.installation.steps import Steps
 from pattern_tracker.settings import default_config_file, load_settings
 from pattern_tracker.state_dir import StateDir
@@ -97,7 +101,7 @@ def uninstall(places: Places, steps: Steps) -> None:
     # Asked before the program that runs this takes itself away.
     kept = _what_is_kept(state_dir)
     remove_links(places, steps)
-    remove_program_files(places, state_dir.launcher, steps)
+    remove_program_files(places, state_dir, steps)
     for line in kept:
         steps.note(line)
 
@@ -164,6 +168,7 @@ def _self_test(
     if not (enabled and settings.tracking_enabled) or state_dir.disabled_flag.exists():
         steps.skip(f"{what}: recording is switched off")
         return
+    patience = REMOTE_TIMEOUT_SECONDS if settings.service_url else DELIVERY_TIMEOUT_SECONDS
     seconds = run_self_test(
         claude_settings=places.claude_settings,
         ledger=state_dir.ledger,
@@ -171,7 +176,7 @@ def _self_test(
         mark=secrets.token_hex(8),
         clock=SystemClock(),
         push=(lambda: None) if with_daemon else (lambda: _sync(places, steps)),
-        timeout_seconds=DELIVERY_TIMEOUT_SECONDS if with_daemon else 0.0,
+        timeout_seconds=patience if with_daemon else 0.0,
     )
     if seconds is not None:
         steps.report(f"{what}: the API had it after {seconds * 1000:.0f} ms", changed=True)

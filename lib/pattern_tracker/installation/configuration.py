@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pattern_tracker.client.destination import Destination
 from pattern_tracker.config_file import read_config, write_config_values
-from pattern_tracker.config_keys import TOKEN_FILE_KEY
+from pattern_tracker.config_keys import KEYS, TOKEN_FILE_KEY
 from pattern_tracker.errors import SettingsError
 from pattern_tracker.settings import HIDDEN, load_settings
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pattern_tracker.settings import Settings
 
 _TAKEN_OVER: Final = {
-    "service.url": "INTELLIGENCE_SERVICE_URL",
-    "service.token": "INTELLIGENCE_API_TOKEN",
-    "cache.dir": "PATTERN_CACHE_DIR",
+    key.in_file: key.variable
+    for key in KEYS
+    if key.variable and key.in_file in {"service.url", "service.token", "cache.dir"}
 }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from pattern_tracker.claude_code.registration import HOOK_SCRIPTS
 from pattern_tracker.claude_code.settings_file import claude_settings_path
 from pattern_tracker.errors import PatternTrackerError
+from pattern_tracker.settings import APPLICATION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,7 @@ def find_places(environ: Mapping[str, str], data: Path | None) -> Places:
     if data is None:
         import platformdirs  # noqa: PLC0415 - absent where a dry run starts from a bare checkout
 
-        data = platformdirs.user_data_path("pattern-tracker")
+        data = platformdirs.user_data_path(APPLICATION)
     return Places(data=data, home=home, claude_settings=claude_settings_path(environ, home))
 
 

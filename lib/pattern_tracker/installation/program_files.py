@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pattern_tracker.atomic_file import replace_file
 from pattern_tracker.claude_code.registration import HOOK_SCRIPTS
 from pattern_tracker.installation.places import (
     COMMANDS,
@@ -21,6 +22,7 @@ from pattern_tracker.installation.places import (
     daemon_entry,
     hook_script_sources,
 )
+from pattern_tracker.state_dir import DIRECTORY_MODE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from pattern_tracker.state_dir import StateDir
 
 _PRIVATE_EXECUTABLE = 0o700
-_PRIVATE_DIRECTORY = 0o700
 
 
 def install_hook_scripts(places: Places, steps: Steps) -> None:
@@ -103,9 +104,12 @@ def remove_links(places: Places, steps: Steps) -> None:
             steps.report(f"remove {link}", changed=True)
 
 
-def remove_program_files(places: Places, launcher: Path, steps: Steps) -> None:
-    """Remove what lies in places that only the installer uses."""
-    for path in (launcher, places.hooks, places.venv):
+def remove_program_files(places: Places, state_dir: StateDir, steps: Steps) -> None:
+    """Remove what lies in places that only the installer and its programs use."""
+    outside = [state_dir.intelligence_socket.parent]  # a short one, where the usual is too long
+    if outside == [state_dir.root]:
+        outside = []
+    for path in (state_dir.launcher, *outside, places.hooks, places.venv):
         if _is_there(path):
             if not steps.dry_run:
                 _remove(path)
@@ -136,14 +140,8 @@ def _write_executable(path: Path, content: bytes, *, dry_run: bool) -> bool:
     if path.is_file() and path.read_bytes() == content and os.access(path, os.X_OK):
         return False
     if not dry_run:
-        path.parent.mkdir(mode=_PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fchmod(descriptor, _PRIVATE_EXECUTABLE)
-            os.fsync(descriptor)
-        Path(name).replace(path)
+        path.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        replace_file(path, content, mode=_PRIVATE_EXECUTABLE)
     return True
 
 

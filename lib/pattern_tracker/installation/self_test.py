@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Long enough for a first start of daemon and API on a slow disk.
 DELIVERY_TIMEOUT_SECONDS = 60.0
+# An API of somebody else's is there or it is not, and a person is waiting.
+REMOTE_TIMEOUT_SECONDS = 15.0
 _POLL_SECONDS = 0.02
 _HOOK_TIMEOUT_SECONDS = 30.0
 

@@ -16,6 +16,7 @@ from pattern_tracker.ledger.schema import (
     TURNED_AWAY_SEEN,
     TURNED_AWAY_TOTAL,
     open_for_writing,
+    turned_away_since,
 )
 
 if TYPE_CHECKING:
@@ -115,13 +116,12 @@ class Ledger:
     def count_turned_away(self, count: int) -> int:
         """Enter what the hooks could only count; returns how many are new.
 
-        `count` is all that the hooks have counted so far.  A smaller one than last
-        time means that they began anew.
+        `count` is all that the hooks have counted so far.
 
         Deliberate loss: these payloads left nothing behind but their number.
         """
         seen = self._counter(TURNED_AWAY_SEEN)
-        new = count - seen if count >= seen else count
+        new = turned_away_since(seen, count)
         if count != seen:
             with self.transaction():
                 self.connection.execute(
@@ -134,9 +134,9 @@ class Ledger:
         return new
 
     def undelivered_bytes(self) -> int:
-        """The size of all bodies that the ledger still holds."""
+        """The size of the bodies that wait; what is quarantined must not shut the hooks out."""
         (size,) = self.connection.execute(
-            "SELECT coalesce(sum(bytes), 0) FROM tally WHERE book = 'events'"
+            "SELECT coalesce(sum(bytes), 0) FROM tally WHERE book = 'events' AND state = 'waiting'"
         ).fetchone()
         assert isinstance(size, int)
         return size

@@ -28,17 +28,8 @@ class CaptureRow:
     file: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KnownCapture:
-    """What the ledger already says of a key."""
-
-    id: int
-    state: CaptureState
-    file: str | None
-
-
 class Captures:
-    """Writes and looks up captures; the caller opens and commits transactions."""
+    """Writes captures; the caller opens and commits transactions."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -65,13 +56,6 @@ class Captures:
             ),
         )
         return cursor.lastrowid if cursor.rowcount else None
-
-    def find(self, key: UUID) -> KnownCapture | None:
-        """What is known of a key."""
-        row = self._connection.execute(
-            "SELECT id, state, file FROM captures WHERE key = ?", (key.bytes,)
-        ).fetchone()
-        return row and KnownCapture(id=row[0], state=CaptureState(row[1]), file=row[2])
 
     def _session(self, session_id: str | None) -> int | None:
         if session_id is None:

@@ -44,7 +44,12 @@ class WaitingEvent:
     body: bytes
 
 
-_DUE: Final = "state = 'waiting' AND not_before NOT BETWEEN ? AND ?"
+# With the destination and `_not_due`; `_waiting` reads the rows.
+_SELECT_DUE: Final = (
+    "SELECT seq, event_id, event_type, pattern_id, parents, attempts, suspect_at, body"
+    " FROM events INDEXED BY events_waiting"
+    " WHERE destination = ? AND state = 'waiting' AND not_before NOT BETWEEN ? AND ?"
+)
 
 
 def _not_due(now: int) -> tuple[int, int]:
@@ -105,9 +110,7 @@ class Events:
         not take down what did not.
         """
         rows = self._connection.execute(
-            "SELECT seq, event_id, event_type, pattern_id, parents, attempts, suspect_at, body"
-            " FROM events INDEXED BY events_waiting"
-            f" WHERE destination = ? AND {_DUE} ORDER BY attempts, seq LIMIT ?",
+            f"{_SELECT_DUE} ORDER BY attempts, seq LIMIT ?",
             (destination, *_not_due(now), max_events),
         )
         batch: list[WaitingEvent] = []
@@ -126,20 +129,15 @@ class Events:
         The first that is no suspect since the server last took one; where all are, each
         in its turn: what failed may be what breaks the server.
         """
-        query = (
-            "SELECT seq, event_id, event_type, pattern_id, parents, attempts, suspect_at, body"
-            " FROM events INDEXED BY events_waiting"
-            f" WHERE destination = ? AND {_DUE}"
-        )
         due = (destination, *_not_due(now))
         row = self._connection.execute(
-            f"{query} AND coalesce(suspect_at, -1) < ? ORDER BY attempts, seq LIMIT 1",
+            f"{_SELECT_DUE} AND coalesce(suspect_at, -1) < ? ORDER BY attempts, seq LIMIT 1",
             (*due, accepted_at),
         ).fetchone()
-        row = (
-            row
-            or self._connection.execute(f"{query} ORDER BY suspect_at, seq LIMIT 1", due).fetchone()
-        )
+        if row is None:
+            row = self._connection.execute(
+                f"{_SELECT_DUE} ORDER BY suspect_at, seq LIMIT 1", due
+            ).fetchone()
         return [_waiting(row)] if row else []
 
     def next_due(self, *, destination: int) -> int | None:

@@ -33,6 +33,15 @@ BUSY_TIMEOUT_MS: Final = 5_000
 TURNED_AWAY_SEEN: Final = "turned-away-seen"
 TURNED_AWAY_TOTAL: Final = "turned-away-total"
 
+
+def turned_away_since(seen: int, count: int) -> int:
+    """How many of the `count` payloads that the hooks have counted are new since `seen`.
+
+    A count below what was seen means that the hooks' file was made anew.
+    """
+    return count - seen if count >= seen else count
+
+
 _TABLES = """
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
@@ -233,10 +242,12 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        raise LedgerError(
-            f"{path} cannot be read ({error}). The next pass sets a damaged ledger aside;"
-            " run `pattern-tracker sync`."
-        ) from error
+        remedy = (
+            "The next pass sets a damaged ledger aside; run `pattern-tracker sync`."
+            if is_corrupt(error)
+            else "Check that it is yours, and its disk; nothing was changed."
+        )
+        raise LedgerError(f"{path} cannot be read ({error}). {remedy}") from error
 
 
 def set_aside(path: Path, *, stamp: str) -> Path:

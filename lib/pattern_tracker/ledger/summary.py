@@ -24,7 +24,6 @@ class LedgerSummary:
     # destination's address -> how many events wait for it
     waiting: Mapping[str, int] = field(default_factory=dict)
     oldest_waiting_at: int | None = None  # epoch ms
-    undelivered_bytes: int = 0
     # How far into the hooks' count of turned-away payloads the tally has come.
     turned_away_seen: int = 0
 
@@ -59,11 +58,10 @@ def read_summary(path: Path) -> LedgerSummary:
             return LedgerSummary()
         connection.execute("BEGIN")  # one snapshot for all that follows
         tally: dict[str, dict[str, dict[str, int]]] = {}
-        undelivered = 0
-        for book, state, cause, n, size in connection.execute("SELECT * FROM tally"):
-            undelivered += size
-            if n:
-                tally.setdefault(book, {}).setdefault(state, {})[cause] = n
+        for book, state, cause, n in connection.execute(
+            "SELECT book, state, cause, n FROM tally WHERE n"
+        ):
+            tally.setdefault(book, {}).setdefault(state, {})[cause] = n
         waiting = connection.execute(
             "SELECT d.url, count(*), min(e.entered_at) FROM events e"
             " JOIN destinations d ON d.id = e.destination WHERE e.state = 'waiting' GROUP BY d.id"
@@ -77,7 +75,6 @@ def read_summary(path: Path) -> LedgerSummary:
         gates={url: gate.encode() if gate else None for url, gate in gates.items()},
         waiting={url: n for url, n, _ in waiting},
         oldest_waiting_at=min((oldest for _, _, oldest in waiting), default=None),
-        undelivered_bytes=undelivered,
         turned_away_seen=int(turned_away[0]) if turned_away else 0,
     )
 

@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 
 DEFAULT_RULES: tuple[Rule, ...] = (*PROVIDER_RULES, *CONTEXT_RULES)
 
-# Beyond this, JSON was made to hurt; what is deeper is not looked at, and therefore not kept.
-MAX_DEPTH = 100
-TOO_DEEP = marker("nested-too-deep")
-
 # Each round can only uncover what touches a marker of the round before. Real text needs two.
 _MAX_ROUNDS = 8
 
@@ -81,7 +77,7 @@ class Redactor:
     def redact_text(self, text: str) -> Redacted:
         """`text` with every secret replaced by `[REDACTED:kind]`."""
         data = text.encode("utf-8", "surrogatepass")
-        if not self._sieve.search(data):
+        if not self._sieve.search(_without_escapes(data)):
             return Redacted(text=text)
         kinds: Counter[str] = Counter()
         for _ in range(_MAX_ROUNDS):
@@ -93,58 +89,10 @@ class Redactor:
                 break
         return Redacted(text=data.decode("utf-8", "surrogatepass") if kinds else text, kinds=kinds)
 
-    def redact_value(self, value: Any, kinds: Counter[str] | None = None) -> Any:
-        """A JSON-like value with every string redacted, in keys too; counts go into `kinds`.
-
-        A string under a secret-looking key is judged together with that key.
-        """
-        return self._value(value, kinds if kinds is not None else Counter(), depth=0)
-
-    def _value(self, value: Any, kinds: Counter[str], *, depth: int) -> Any:
-        if isinstance(value, str):
-            return self._string(value, kinds)
-        if isinstance(value, dict | list | tuple) and depth >= MAX_DEPTH:
-            return TOO_DEEP
-        if isinstance(value, dict):
-            return {
-                self._value(key, kinds, depth=depth + 1): self._member(
-                    key, item, kinds, depth=depth + 1
-                )
-                for key, item in value.items()
-            }
-        if isinstance(value, list | tuple):
-            return [self._value(item, kinds, depth=depth + 1) for item in value]
-        return value
-
-    def _member(self, key: Any, item: Any, kinds: Counter[str], *, depth: int) -> Any:
-        redacted = self._value(item, kinds, depth=depth)
-        if isinstance(key, str) and isinstance(redacted, str) and self._is_assigned(key, redacted):
-            kinds[assignments.KIND] += 1
-            return marker(assignments.KIND)
-        return redacted
-
-    def _is_assigned(self, key: str, value: str) -> bool:
-        # Only short keys are names, and the key must be the name to its end, so one cheap look
-        # suffices.
-        if len(key) > 100 or not value or "\n" in value:
-            return False
-        quoted = value.replace("\\", " ").replace('"', " ")
-        text = f'"{key}"="{quoted}"'.encode("utf-8", "surrogatepass")
-        found = self._assignments.search(text)
-        return bool(
-            found
-            and found.end() == len(text)
-            and assignments.holds_secret(assignments.read(found, text))
-        )
-
-    def _string(self, text: str, kinds: Counter[str]) -> str:
-        redacted = self.redact_text(text)
-        kinds.update(redacted.kinds)
-        return redacted.text
-
     def _find_shapes(self, data: bytes) -> Iterator[Span]:
         position = 0
-        while (found := self._shapes.search(data, position)) is not None:
+        searched = _without_escapes(data)
+        while (found := self._shapes.search(searched, position)) is not None:
             # Exactly one group takes part in a match, and it is its rule's.
             start, end = found.span(found.lastindex)
             rule = self.rules[found.lastindex - 1]
@@ -154,7 +102,8 @@ class Redactor:
 
     def _find_assignments(self, data: bytes) -> Iterator[Span]:
         position = 0
-        while (found := self._assignments.search(data, position)) is not None:
+        searched = _without_escapes(data)
+        while (found := self._assignments.search(searched, position)) is not None:
             start, end = assignments.span_of_value(found)
             if assignments.holds_secret(assignments.read(found, data)):
                 yield start, end, assignments.KIND
@@ -165,6 +114,19 @@ class Redactor:
 def default_redactor() -> Redactor:
     """The redactor with all rules, built at first use."""
     return Redactor()
+
+
+def _without_escapes(data: bytes) -> bytes:
+    r"""`data`, as long as before, with a blank for the letter of each escaped line end or tab.
+
+    In the JSON of a notebook each line of code begins with the n of the `\n` before it, which
+    would otherwise be the first letter of its first word.
+    """
+    if b"\\" not in data:
+        return data
+    for escape in (b"\\n", b"\\r", b"\\t"):
+        data = data.replace(escape, b"\\ ")
+    return data
 
 
 def _find_private_keys(data: bytes) -> Iterator[Span]:

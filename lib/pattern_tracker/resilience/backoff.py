@@ -2,9 +2,8 @@
 
 Delays grow by doubling up to a cap and are jittered, so that many clients that
 lost the same server do not come back in the same second.  *Equal* jitter keeps
-half of the delay and draws the other half; *full* jitter draws all of it and may
-therefore be next to nothing (terms as in the AWS Architecture Blog, "Exponential
-Backoff And Jitter").
+half of the delay and draws the other half (a term of the AWS Architecture Blog,
+"Exponential Backoff And Jitter"); with *full* jitter a delay may be next to nothing.
 
 It refuses to decide whether to retry at all: that depends on what went wrong.
 """
@@ -33,11 +32,6 @@ def exponential(attempt: int, *, base_seconds: float, cap_seconds: float) -> flo
 def equal_jitter(ceiling: float, rng: random.Random) -> float:
     """A number in [ceiling / 2, ceiling]."""
     return ceiling / 2 + rng.random() * ceiling / 2
-
-
-def full_jitter(ceiling: float, rng: random.Random) -> float:
-    """A number in [0, ceiling]."""
-    return rng.random() * ceiling
 
 
 def retry_delay(

@@ -114,8 +114,9 @@ def after_success(
 ) -> Gate:
     """The server answered as agreed and took `accepted` events.
 
-    Ends a pause, and the slowness that a bad health answer calls for.  A hold goes on: another request, in flight at the same time,
-    may have been told when to come back.
+    Ends a pause, and the slowness that a bad health answer calls for.  A hold goes
+    on: another request, in flight at the same time, may have been told when to come
+    back.
     """
     gate = settle(gate, policy, now)
     current = circuit.counts(gate.breaker, permit)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pattern_tracker.limits import HookFlags, gate_policy
+from pattern_tracker.hook_flags import set_hook_flags
 from tests.core import make_settings, make_state_dir
 
 
@@ -12,28 +12,28 @@ def state_dir(tmp_path):
 
 
 def test_full_flag_goes_up_over_the_cap_and_down_only_with_room(state_dir):
-    limit = HookFlags(make_settings(state_dir, max_size_mb=1), state_dir)
+    settings = make_settings(state_dir, max_size_mb=1)
     flags = []
     for held in (1_000_000, 1_000_001, 950_000, 900_001, 900_000, 950_000):
-        limit.apply(held_bytes=held)
+        set_hook_flags(settings, state_dir, held_bytes=held)
         flags.append(state_dir.full_flag.exists())
     assert flags == [False, True, True, True, False, False]
 
 
 def test_full_flag_is_private(state_dir):
-    HookFlags(make_settings(state_dir, max_size_mb=1), state_dir).apply(held_bytes=2_000_000)
+    set_hook_flags(make_settings(state_dir, max_size_mb=1), state_dir, held_bytes=2_000_000)
     assert state_dir.full_flag.stat().st_mode & 0o777 == 0o600
 
 
 def test_cap_is_told_to_the_hooks_in_kib(state_dir):
-    HookFlags(make_settings(state_dir, max_size_mb=1.024), state_dir).apply(held_bytes=0)
+    set_hook_flags(make_settings(state_dir, max_size_mb=1.024), state_dir, held_bytes=0)
     assert state_dir.cap_file.read_text() == "1000\n"
 
 
 def test_disabled_flag_follows_the_configuration(state_dir):
-    HookFlags(make_settings(state_dir, tracking_enabled=False), state_dir).apply(held_bytes=0)
+    set_hook_flags(make_settings(state_dir, tracking_enabled=False), state_dir, held_bytes=0)
     assert state_dir.disabled_flag.exists()
-    HookFlags(make_settings(state_dir), state_dir).apply(held_bytes=0)
+    set_hook_flags(make_settings(state_dir), state_dir, held_bytes=0)
     assert not state_dir.disabled_flag.exists()
 
 
@@ -42,20 +42,5 @@ def test_disabled_flag_of_a_person_stays(state_dir, content):
     state_dir.disabled_flag.write_bytes(content)
     for enabled in (True, False, True):
         settings = make_settings(state_dir, tracking_enabled=enabled)
-        HookFlags(settings, state_dir).apply(held_bytes=0)
+        set_hook_flags(settings, state_dir, held_bytes=0)
     assert state_dir.disabled_flag.read_bytes() == content
-
-
-def test_gate_policy_takes_the_users_numbers(state_dir):
-    settings = make_settings(
-        state_dir,
-        breaker_failure_threshold=7,
-        breaker_timeout_seconds=11,
-        health_interval_seconds=2,
-        health_timeout_seconds=9,
-    )
-    policy = gate_policy(settings)
-    assert policy.breaker.failure_threshold == 7
-    assert policy.breaker.timeout_seconds == 11
-    assert policy.health.interval_seconds == 2
-    assert policy.health.timeout_seconds == 2  # a check is never longer than the pause between two

@@ -1,6 +1,6 @@
 """One HTTP request and its answer, over TCP or a unix socket.
 
-The only module that speaks aiohttp.  Every exchange has one deadline, from looking up
+The only module that speaks aiohttp.  Every request has one deadline, from looking up
 the name to the last byte of the answer, so that neither a frozen database nor an answer
 that drips can hold a pass.  Answers are read up to a bound.  Redirects are not followed
 and cookies not kept: both are signs of a login page, to which events and token must
@@ -45,13 +45,13 @@ class Response:
     body: bytes
 
 
-class Exchange:
-    """Connections to one destination, bound to the running event loop."""
+class Connections:
+    """The open connections to one destination, bound to the running event loop."""
 
     def __init__(self, destination: Destination, tls: ssl.SSLContext | None) -> None:
         self._root = destination.root
         self._proxy = destination.proxy()
-        # Owns the connections that are kept alive between exchanges.
+        # Owns the connections that are kept alive between requests.
         self._session = _session(destination, tls)
 
     async def close(self) -> None:
