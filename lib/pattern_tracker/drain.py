@@ -25,6 +25,7 @@ from pattern_tracker.ledger import Ledger
 from pattern_tracker.ledger.schema import is_corrupt, set_aside
 from pattern_tracker.redact import default_redactor
 from pattern_tracker.resilience.configured import gate_policy
+from pattern_tracker.retention import apply_age_limit
 from pattern_tracker.spool import SCAN_LIMIT, Spool, TornFileWatch
 from pattern_tracker.state_dir import StateDir
 
@@ -46,8 +47,6 @@ REQUEST_LEAVES_SECONDS: Final = 0.001
 
 # Age is a matter of days; looking once a minute is enough.
 EXPIRY_INTERVAL_SECONDS: Final = 60.0
-
-_DAY_MS: Final = 86_400_000
 
 
 @dataclass(slots=True)
@@ -252,14 +251,11 @@ class Drain:
         return await sending
 
     def _expire(self, ledger: Ledger, settings: Settings) -> int:
-        """Deliberate loss: what is older than the user's limit and still undelivered."""
         if self._clock.monotonic() < self._next_expiry:
             return 0
         self._next_expiry = self._clock.monotonic() + EXPIRY_INTERVAL_SECONDS
-        now = int(self._clock.now() * 1000)
-        entered_before = now - int(settings.max_age_days * _DAY_MS)
-        with ledger.transaction():
-            return ledger.events.expire(entered_before=entered_before, now=now)
+        state_dir = StateDir(root=settings.state_dir)
+        return apply_age_limit(ledger, state_dir, settings, now=int(self._clock.now() * 1000))
 
     async def _connect(self, settings: Settings, state_dir: StateDir) -> _Connection:
         if self._connection is None or self._connection.settings != settings:

@@ -253,5 +253,7 @@ def test_config_says_why_a_token_in_the_file_is_not_for_the_shells_url(
     monkeypatch.setenv("INTELLIGENCE_SERVICE_URL", "https://b.example")
     assert main(["config"]) == 0
     said = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("INTELLIGENCE_SERVICE_URL: the daemon does not see") for line in said)
+    assert any(
+        line.startswith("INTELLIGENCE_SERVICE_URL: the daemon does not see") for line in said
+    )
     assert any(line.startswith("service.token: the file's is for the file's") for line in said)

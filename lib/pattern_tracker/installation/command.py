@@ -210,6 +210,7 @@ def _run(places: Places, program: str, *arguments: str, quiet: bool = True) -> N
         said = (done.stdout or "").strip().splitlines()[-1:]
         raise InstallationError(
             f"{shlex.join(command)} ended with status {done.returncode}: {' '.join(said)}"
+            " Repair that and run install.sh again."
         )
 
 

@@ -9,6 +9,7 @@ from pattern_tracker.events import CaptureSource, CaptureState, Cause
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
     from uuid import UUID
 
 
@@ -56,6 +57,19 @@ class Captures:
             ),
         )
         return cursor.lastrowid if cursor.rowcount else None
+
+    def quarantined_files(self, *, entered_before: int) -> list[tuple[int, str]]:
+        """(id, file name) of the captures that came in before then and still have a file."""
+        return self._connection.execute(
+            "SELECT id, file FROM captures WHERE file IS NOT NULL AND entered_at < ?",
+            (entered_before,),
+        ).fetchall()
+
+    def file_is_gone(self, captures: Iterable[int]) -> None:
+        """Their raw files have been deleted."""
+        self._connection.executemany(
+            "UPDATE captures SET file = NULL WHERE id = ?", [(capture,) for capture in captures]
+        )
 
     def _session(self, session_id: str | None) -> int | None:
         if session_id is None:

@@ -222,6 +222,14 @@ class Events:
         assert latest is None or isinstance(latest, int)
         return latest
 
+    def forget_quarantined_bodies(self, *, entered_before: int) -> None:
+        """Deliberate loss: nobody looked at them for as long as the user keeps anything."""
+        self._connection.execute(
+            "UPDATE events SET body = NULL"
+            " WHERE state = 'quarantined' AND body IS NOT NULL AND entered_at < ?",
+            (entered_before,),
+        )
+
     def expire(self, *, entered_before: int, now: int) -> int:
         """Deliberate loss: events older than the user's limit go, undelivered; returns how many."""
         cursor = self._connection.execute(

@@ -75,6 +75,8 @@ CREATE TABLE captures (
     file        TEXT                        -- name in the quarantine folder
 );
 
+CREATE INDEX captures_with_file ON captures (entered_at) WHERE file IS NOT NULL;
+
 CREATE TABLE events (
     seq         INTEGER PRIMARY KEY,
     event_id    BLOB NOT NULL UNIQUE,
@@ -102,6 +104,9 @@ CREATE INDEX events_waiting ON events (destination, attempts, seq) WHERE state =
 
 -- To find out whether a missing parent is on its way.
 CREATE INDEX events_waiting_pattern ON events (destination, pattern_id) WHERE state = 'waiting';
+
+CREATE INDEX events_quarantined ON events (entered_at)
+WHERE state = 'quarantined' AND body IS NOT NULL;
 
 -- What the destination knows, or will know once what waits is delivered.
 CREATE TABLE patterns (
