@@ -72,7 +72,7 @@ is_new_enough() {
 }
 
 find_python() {
-  for candidate in python3.14 python3.13 python3.12 python3.11 python3; do
+  for candidate in python3.13 python3.12 python3.11 python3; do
     if is_new_enough "$candidate"; then
       printf '%s\n' "$candidate"
       return

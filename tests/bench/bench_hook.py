@@ -5,7 +5,7 @@
 Every variant is started alike (posix_spawn, 1 KB ready on a pipe, the wait for its end), once per
 round and each round in another order: whatever else the machine does falls on all of them, and none
 always follows the one that empties the caches. The last two are not judged: `two shells` starts a
-script that consists of `exit 0`, and so is the least that a hook costs which is a script of its own.
+script of `exit 0` alone, and so is the least that a hook costs which is a script of its own.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yarl
+
 from tests.intelligence_process import BATCH, PREFIX, TRACK, ServedApi, pattern_event, served
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+
 from tests.intelligence_process import (
     BATCH,
     ServedApi,

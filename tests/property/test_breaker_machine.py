@@ -13,11 +13,11 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.fixed_random import FixedRandom
-from tests.property.breaker_model import TICK, Model, ModelPermit, reached
 
 from pattern_tracker.resilience import breaker
 from pattern_tracker.resilience.breaker_state import BreakerPolicy, BreakerState, Mode, Permit
+from tests.fixed_random import FixedRandom
+from tests.property.breaker_model import TICK, Model, ModelPermit, reached
 
 START = 1_750_000_000.0
 

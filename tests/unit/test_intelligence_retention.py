@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from tests.fake_clock import FakeClock
-
 from pattern_intelligence.errors import StoreUnavailableError
 from pattern_intelligence.retention import keep_forgetting
+from tests.fake_clock import FakeClock
 
 DAY = 86_400
 

@@ -10,7 +10,6 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.fake_clock import FakeClock
 
 from pattern_intelligence.answers import Tracked
 from pattern_intelligence.contract import parse_event
@@ -22,6 +21,7 @@ from pattern_intelligence.errors import (
 )
 from pattern_intelligence.retention import forget_expired
 from pattern_intelligence.sqlite_store import SqliteStore
+from tests.fake_clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.fixed_random import FixedRandom
 
 from pattern_tracker.resilience import breaker
 from pattern_tracker.resilience.breaker_state import (
@@ -13,6 +12,7 @@ from pattern_tracker.resilience.breaker_state import (
     Refusal,
 )
 from pattern_tracker.resilience.policy import PolicyError
+from tests.fixed_random import FixedRandom
 
 POLICY = BreakerPolicy()
 NOW = 1_750_000_000.0

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.fixed_random import FixedRandom
 
 from pattern_tracker.resilience import gate as gates
 from pattern_tracker.resilience.breaker_state import BreakerPolicy, Mode
 from pattern_tracker.resilience.gate import Gate, GatePolicy, GateState, Send, Wait
 from pattern_tracker.resilience.hold import RETRY_AFTER_SPREAD_CAP_SECONDS, HoldPolicy
 from pattern_tracker.resilience.policy import PolicyError
+from tests.fixed_random import FixedRandom
 
 POLICY = GatePolicy()
 NOW = 1_750_000_000.0

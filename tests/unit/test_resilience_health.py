@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.fixed_random import FixedRandom
 
 from pattern_tracker.resilience.health import (
     HealthPolicy,
@@ -12,6 +11,7 @@ from pattern_tracker.resilience.health import (
     known_bad,
 )
 from pattern_tracker.resilience.policy import PolicyError
+from tests.fixed_random import FixedRandom
 
 POLICY = HealthPolicy()
 NOW = 1_750_000_000.0

@@ -96,8 +96,8 @@ def uninstall(places: Places, steps: Steps) -> None:
     steps.report(f"remove the hooks from {places.claude_settings}", changed=result.changed)
     if result.backup:
         steps.note(f"the file as it was: {result.backup}")
-    _stop_daemon(places, steps)
     state_dir = StateDir(root=_state_root(steps))
+    _stop_daemon(places, state_dir, steps)
     # Asked before the program that runs this takes itself away.
     kept = _what_is_kept(state_dir)
     remove_links(places, steps)
@@ -138,9 +138,10 @@ def _start_daemon(places: Places, state_dir: StateDir, steps: Steps) -> None:
     steps.report("start the daemon", changed=not running)
 
 
-def _stop_daemon(places: Places, steps: Steps) -> None:
+def _stop_daemon(places: Places, state_dir: StateDir, steps: Steps) -> None:
     if not places.program("pattern-daemon").is_file():
         return
+    running = is_held(state_dir.daemon_lock)
     if not steps.dry_run:
         try:
             _run(places, "pattern-daemon", "stop")
@@ -148,7 +149,7 @@ def _stop_daemon(places: Places, steps: Steps) -> None:
             # A broken installation must still be removable.
             steps.note(f"the daemon could not be stopped: {error}")
             return
-    steps.report("stop the daemon", changed=True)
+    steps.report("stop the daemon", changed=running)
 
 
 def _self_test(
