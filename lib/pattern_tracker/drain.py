@@ -242,7 +242,7 @@ class Drain:
         sending = asyncio.create_task(batch)
         try:
             await self._clock.sleep(REQUEST_LEAVES_SECONDS)
-            ingest.enter(ingest.read(chunk))
+            ingest.take(chunk)
         except BaseException:
             sending.cancel()
             # Its own trouble, if any, is not the one to report.

@@ -262,7 +262,7 @@ class Books(RuleBasedStateMachine):
         files = spool.scan()
         self.torn_watch.keep_only(set(files))
         for chunk in ingest.chunks(files):
-            ingest.enter(ingest.read(chunk))
+            ingest.take(chunk)
 
     def deliver(self, ledger: Ledger, destination: int) -> DeliveryReport:
         delivery = Delivery(

@@ -8,9 +8,11 @@ import msgspec
 import pytest
 
 from pattern_tracker import ingest as ingest_module
+from pattern_tracker import ingest_reading as reading_module
 from pattern_tracker.events import Cause
-from pattern_tracker.ingest import CHUNK_BYTES, CHUNK_FILES, Ingest
+from pattern_tracker.ingest import Ingest
 from pattern_tracker.ingest_journal import IngestJournal
+from pattern_tracker.ingest_reading import CHUNK_BYTES, CHUNK_FILES
 from pattern_tracker.ledger import Ledger
 from pattern_tracker.redact import default_redactor
 from pattern_tracker.spool import MAX_FILE_BYTES, TORN_AFTER_SECONDS, Spool, TornFileWatch
@@ -69,7 +71,7 @@ class World:
             files = spool.scan()
             self.torn.keep_only(set(files))
             for chunk in ingest.chunks(files):
-                ingest.enter(ingest.read(chunk))
+                ingest.take(chunk)
         return ingest.report
 
     def rows(self, query):
@@ -273,14 +275,14 @@ def test_file_with_a_name_that_is_no_text_wedges_nothing(world):
 
 
 def test_fault_in_extraction_costs_that_file_only(world, monkeypatch):
-    real = ingest_module.extract
+    real = reading_module.extract
 
     def faulty(payload, *, redact):
         if payload.tool_use_id == "toolu_bad":
             raise ZeroDivisionError
         return real(payload, redact=redact)
 
-    monkeypatch.setattr(ingest_module, "extract", faulty)
+    monkeypatch.setattr(reading_module, "extract", faulty)
     world.put(write_payload("a = 1\n"))
     world.put(write_payload("b = 1\n", tool_use_id="toolu_bad"), name="bad.json")
     world.put(write_payload("c = 1\n"))
@@ -347,14 +349,14 @@ def test_failed_commit_keeps_the_files(world, monkeypatch):
 
 
 def test_file_that_takes_the_process_down_is_found_and_the_others_get_through(world, monkeypatch):
-    real = ingest_module.decode
+    real = reading_module.decode
 
     def deadly(raw):
         if b"deadly" in raw:
             raise SystemExit(139)  # what a segmentation fault leaves behind: the journal
         return real(raw)
 
-    monkeypatch.setattr(ingest_module, "decode", deadly)
+    monkeypatch.setattr(reading_module, "decode", deadly)
     names = {n: f"{n}.json" for n in range(5)}
     for n, name in names.items():
         content = "deadly\n" if n == 2 else f"x = {n}\n"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 from uuid import UUID
 
@@ -258,3 +260,19 @@ def test_uninstall_removes_the_short_directory_of_a_long_socket_path(private_hom
     assert main(["uninstall"]) == 0
     assert not short.exists()
     assert state_dir.spool.is_dir()
+
+
+def test_reader_who_leaves_does_not_stop_the_steps():
+    # A pipe that nobody reads: every write fails.
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "pattern_tracker.installation", "uninstall", "--dry-run"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from pattern_tracker.command_line import abandon_stdout
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Steps:
@@ -26,5 +28,8 @@ class Steps:
         self._line("note", what)
 
     def _line(self, kind: str, what: str) -> None:
-        sys.stdout.write(f"{kind:>10}  {what}\n")
-        sys.stdout.flush()  # the programs that steps start write to the same place
+        try:
+            sys.stdout.write(f"{kind:>10}  {what}\n")
+            sys.stdout.flush()  # the programs that steps start write to the same place
+        except BrokenPipeError:
+            abandon_stdout()  # `./install.sh | head`: no reason to stop half way
