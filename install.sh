@@ -72,7 +72,7 @@ is_new_enough() {
 }
 
 find_python() {
-  for candidate in python3.13 python3.12 python3.11 python3; do
+  for candidate in python3.14 python3.13 python3.12 python3.11 python3; do
     if is_new_enough "$candidate"; then
       printf '%s\n' "$candidate"
       return
@@ -89,7 +89,7 @@ require_venv() {
 
 # Changes whenever a file that gets installed changes.
 fingerprint() {
-  (cd "$checkout" && find pyproject.toml README.md LICENSE lib daemon hooks -type f \
+  (cd "$checkout" && find pyproject.toml requirements.lock README.md LICENSE lib daemon hooks -type f \
     ! -name '*.pyc' -exec cksum {} + | LC_ALL=C sort | cksum)
 }
 
@@ -123,6 +123,12 @@ sys.exit(main())
 ' "$checkout" "$@"
 }
 
+pip_install() {
+  "$venv/bin/python" -I -m pip install --quiet --disable-pip-version-check --no-input "$@" \
+    </dev/null ||
+    fail 'pip could not install the programs. See above; once that is repaired, run this again.'
+}
+
 install_package() {
   found=$(fingerprint)
   if is_installed && [ "$(cat "$mark")" = "$found" ]; then
@@ -146,9 +152,9 @@ install_package() {
     "$python" -I -m venv --clear "$venv" ||
       fail "cannot make a virtual environment in $venv. See above, and run this again."
   fi
-  "$venv/bin/python" -I -m pip install --quiet --disable-pip-version-check --no-input \
-    "$checkout" </dev/null ||
-    fail 'pip could not install the programs. See above; once that is repaired, run this again.'
+  # What the tests ran with, to the byte; then ours.
+  pip_install --require-hashes --requirement "$checkout/requirements.lock"
+  pip_install --no-deps "$checkout"
   printf '%s\n' "$found" >"$mark"
   say 'done' "install the programs in $venv"
 }

@@ -102,8 +102,6 @@ def _ensure(_: argparse.Namespace, place: Place) -> int:
 
 
 def _status(options: argparse.Namespace, place: Place) -> int:
-    import msgspec  # noqa: PLC0415 - as above
-
     from pattern_daemon import status_view  # noqa: PLC0415 - as above
     from pattern_daemon.status import EXIT_STATUS, read_status  # noqa: PLC0415 - as above
     from pattern_tracker.clock import SystemClock  # noqa: PLC0415 - as above
@@ -111,7 +109,7 @@ def _status(options: argparse.Namespace, place: Place) -> int:
     now = SystemClock().now()
     status = read_status(place.state_dir, place.load_settings, now=now)
     if options.json:
-        _say(msgspec.json.format(msgspec.json.encode(status)).decode())
+        _say(status_view.as_json(status))
     elif sys.stdout.isatty():
         status_view.print_table(status, now=now)
     else:

@@ -72,7 +72,7 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer of `pattern-daemon status --json`; times in epoch seconds.
+    """How the daemon is; times in epoch seconds.
 
     `problems` are what makes it degraded, or what would if it ran; `notes` do not.
     """

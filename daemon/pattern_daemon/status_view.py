@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from pattern_daemon.status import Condition
 from pattern_tracker.clock import utc_text
@@ -13,6 +15,16 @@ if TYPE_CHECKING:
     from pattern_daemon.status import DaemonStatus
 
 _COLOURS = {Condition.RUNNING: "green", Condition.STARTING: "yellow", Condition.DEGRADED: "red"}
+
+
+def as_json(status: DaemonStatus) -> str:
+    """For programs: the status with its times as text, as in all JSON of this project."""
+    shown: dict[str, Any] = msgspec.to_builtins(status)
+    for part in (shown, shown["gate"] or {}):
+        for key in ("since", "last_pass_at", "retry_at"):
+            if part.get(key) is not None:
+                part[key] = utc_text(part[key])
+    return msgspec.json.format(msgspec.json.encode(shown)).decode()
 
 
 def rows(status: DaemonStatus, *, now: float) -> list[tuple[str, str]]:

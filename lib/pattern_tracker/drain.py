@@ -64,14 +64,8 @@ class PassReport:
 
     @property
     def moved(self) -> int:
-        """How many captures and events changed their state."""
-        return (
-            self.ingest.captures
-            + self.ingest.turned_away
-            + self.delivery.delivered
-            + self.delivery.quarantined
-            + self.expired
-        )
+        """How many captures and events went on their way; what only got lost is not among them."""
+        return self.ingest.captures + self.delivery.delivered + self.delivery.quarantined
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-SHIPPED = ("install.sh", "pyproject.toml", "README.md", "LICENSE", "lib", "daemon", "hooks")
+SHIPPED = (
+    "install.sh",
+    "pyproject.toml",
+    "requirements.lock",
+    "README.md",
+    "LICENSE",
+    "lib",
+    "daemon",
+    "hooks",
+)
 NEEDED_TOOLS = ("dirname", "uname", "cat", "find", "sort", "cksum", "mkdir", "rm", "sh")
 PYTHONS = ("python3.13", "python3.12", "python3.11", "python3")
 FOREIGN = {"type": "command", "command": "true"}

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 README = (CHECKOUT / "README.md").read_text()
-SHIPPED = ("install.sh", "pyproject.toml", "README.md", "LICENSE", "lib", "daemon", "hooks")
+SHIPPED = (
+    "install.sh",
+    "pyproject.toml",
+    "requirements.lock",
+    "README.md",
+    "LICENSE",
+    "lib",
+    "daemon",
+    "hooks",
+)
 
 PROGRAMS = ("pattern-tracker", "pattern-daemon", "pattern-intelligence")
 

@@ -133,6 +133,8 @@ def _same(before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 def _read(path: Path) -> bytes | None:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SettingsFileError(path, "is not a regular file; put one in its place")
         return path.read_bytes()
     except FileNotFoundError:
         return None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pattern_tracker.cli.output import print_json, print_line, print_rows
+from pattern_tracker.clock import utc_text
 from pattern_tracker.ledger.summary import read_events
 from pattern_tracker.settings import load_settings
 from pattern_tracker.state_dir import StateDir
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     lines = list(read_events(ledger, state=options.state, limit=options.limit))
     if options.json:
         for line in lines:
-            print_json({"schema": 1, **msgspec.to_builtins(line)}, compact=True)
+            print_json(_as_json(line), compact=True)
     elif not sys.stdout.isatty():
         print_rows(HEADINGS, [_row(line) for line in lines])
     elif lines:
@@ -39,6 +40,14 @@ def run(options: argparse.Namespace) -> int:
     else:
         print_line("no events")
     return 0
+
+
+def _as_json(line: EventLine) -> dict[str, Any]:
+    shown = {"schema": 1, **msgspec.to_builtins(line)}
+    for key in ("entered_at", "settled_at"):
+        if shown[key] is not None:
+            shown[key] = utc_text(shown[key] / 1000)
+    return shown
 
 
 def _row(line: EventLine, *, id_length: int | None = None) -> tuple[str, ...]:

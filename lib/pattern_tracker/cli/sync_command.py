@@ -15,6 +15,7 @@ from pattern_tracker.clock import SystemClock
 from pattern_tracker.drain import Drain, PassReport
 from pattern_tracker.embedded_api import serving
 from pattern_tracker.errors import LedgerError
+from pattern_tracker.file_lock import is_held
 from pattern_tracker.ledger.summary import read_summary
 from pattern_tracker.settings import load_settings
 from pattern_tracker.spool import usage_of
@@ -47,6 +48,8 @@ async def _sync() -> int:
         if settings.service_url is None:
             await stack.enter_async_context(serving(state_dir))
         drain = await stack.enter_async_context(Drain(load_settings=_load, clock=SystemClock()))
+        if is_held(state_dir.drain_lock):
+            sys.stderr.write("another process is draining right now; waiting for it\n")
         show = stack.enter_context(_progress(_backlog(settings, state_dir)))
         report = PassReport(more=True)
         # An API that is down must not keep payloads from being taken in.
