@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 # Their assertions are the oracle's words: they are to show values.
 pytest.register_assert_rewrite("tests.core", "tests.oracle", "tests.kill_rounds")
 
-OURS = ("PATTERN_", "INTELLIGENCE_", "CIRCUIT_BREAKER_", "HEALTH_CHECK_", "XDG_", "CLAUDE_")
+# Ours, Claude Code's, and what would make our programs buffer other than for users.
+OURS = (
+    "PYTHONUNBUFFERED",
+    "PATTERN_",
+    "INTELLIGENCE_",
+    "CIRCUIT_BREAKER_",
+    "HEALTH_CHECK_",
+    "XDG_",
+    "CLAUDE_",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pattern_daemon.place import Place
-from pattern_tracker.command_line import abandon_stdout, whole_number
+from pattern_tracker.command_line import abandon_stdout, flush_or_abandon_stdout, whole_number
 from pattern_tracker.errors import (
     PatternTrackerError,
     SettingsError,
@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace, Place], int] = options.run_command
     try:
-        return command(options, _place(options))
+        status = command(options, _place(options))
+        sys.stdout.flush()
     except PatternTrackerError as error:
         sys.stderr.write(f"pattern-daemon: {error}\n")
     except BrokenPipeError:
@@ -41,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         sys.stderr.write(f"pattern-daemon: {explain_os_error(error)}\n")
+        flush_or_abandon_stdout()
+    else:
+        return status
     return FAILED
 
 

@@ -33,3 +33,11 @@ def printable(text: str) -> str:
 def abandon_stdout() -> None:
     """Nobody reads any more (`... | head`): the flush at the interpreter's end must not fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def flush_or_abandon_stdout() -> None:
+    """What could not be printed, to a full disk say, must not fail once more at the end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        abandon_stdout()

@@ -25,8 +25,9 @@ from tests.e2e.everyday_session import (
     recorded,
     told,
 )
-from tests.e2e.process_family import assert_nothing_runs_in
+from tests.e2e.process_family import assert_nothing_runs_in, processes_of
 from tests.e2e.scripted_model import ScriptedModel, call, delegate, say, serving
+from tests.hook_runner import poll
 
 if TYPE_CHECKING:
     from tests.e2e.scripted_model import Turn
@@ -242,6 +243,8 @@ class TestServing:
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
 def test_process_left_behind_in_a_home_is_found_and_ended(tmp_path: Path) -> None:
     left_behind = subprocess.Popen(["sleep", "300"], env={"HOME": str(tmp_path)})
+    # Between fork and exec it still has this process's environment and command line.
+    assert poll(lambda: "sleep 300" in processes_of(tmp_path).values())
     with pytest.raises(AssertionError, match=f"{left_behind.pid}: 'sleep 300'"):
         assert_nothing_runs_in(tmp_path, within=0)
     assert left_behind.wait() == -signal.SIGKILL

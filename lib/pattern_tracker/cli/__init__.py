@@ -11,7 +11,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from pattern_tracker.command_line import abandon_stdout, whole_number
+from pattern_tracker.command_line import abandon_stdout, flush_or_abandon_stdout, whole_number
 from pattern_tracker.errors import PatternTrackerError, explain_os_error
 from pattern_tracker.events import EventState
 from pattern_tracker.standard_streams import open_closed_streams
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         sys.stderr.write(f"pattern-tracker: {explain_os_error(error)}\n")
+        flush_or_abandon_stdout()
         return 1
     return status
 
