@@ -36,15 +36,12 @@ class EventType(StrEnum):
     CREATED = "pattern_created"
     MODIFIED = "pattern_modified"
     APPLIED = "pattern_applied"
-    MERGED = "pattern_merged"
 
 
 class CaptureSource(StrEnum):
     """By which way a capture came in."""
 
     HOOK = "hook"
-    LIBRARY = "library"
-    TRANSCRIPT = "transcript"
 
 
 class Cause(StrEnum):

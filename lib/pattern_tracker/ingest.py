@@ -154,6 +154,7 @@ class Ingest:
             size_bytes=pattern.size,
             fingerprint_only=pattern.fingerprint_only,
             parent_pattern_ids=planned.parents,
+            parent_known=change.before_known,
             agent_id=payload.agent_id,
             agent_type=payload.agent_type,
             redactions=reading.redactions,

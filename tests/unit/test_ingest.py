@@ -435,3 +435,13 @@ def test_turned_away_payloads_come_into_the_book(world):
         ingest.count_turned_away()
     assert ingest.report.turned_away == 3
     assert tally(world.state_dir) == {("captures", "dropped"): 3}
+
+
+def test_edit_whose_earlier_content_is_unknown_says_so(world):
+    payload = write_payload("b = 2\n")
+    payload["tool_response"] = {"type": "update", "content": "b = 2\n", "originalFile": None}
+    world.put(payload)
+    world.take_in()
+    (event,) = world.bodies()
+    assert event["event_type"] == "pattern_created"
+    assert event["pattern_data"]["parent_known"] is False

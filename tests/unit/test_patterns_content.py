@@ -101,7 +101,7 @@ def test_edit_that_cannot_be_told_keeps_only_the_fragment(change: FileChange) ->
 
 def test_edit_modified_by_the_user_takes_the_patch() -> None:
     change = edit("a\n", "a", "b", userModified=True, structuredPatch=[hunk(1, 1, "-a", "+mine")])
-    assert (change.after, change.user_modified) == ("mine\n", True)
+    assert change.after == "mine\n"
 
 
 def test_edit_that_creates_a_file_takes_the_new_string() -> None:

@@ -100,6 +100,7 @@ def encode_event(
     size_bytes: int | None = None,
     fingerprint_only: bool = False,
     parent_pattern_ids: Sequence[str] = (),
+    parent_known: bool = True,
     agent_id: str | None = None,
     agent_type: str | None = None,
     redactions: Mapping[str, int] | None = None,
@@ -112,7 +113,8 @@ def encode_event(
 
     `occurred_at` is UTC, as `2026-01-31T12:00:00.000Z`; `sha256` the hexadecimal digest of
     the content; `redactions` says how often each rule replaced something.  With
-    `fingerprint_only`, `code` is not sent.
+    `fingerprint_only`, `code` is not sent.  `parent_known` is False where something was
+    there before and nobody can say what.
 
     Raises:
         InvalidEventError: what no repair makes acceptable: an unknown event type, a
@@ -156,7 +158,10 @@ def encode_event(
                 **dropped_by_the_server,
                 **lost_with_a_duplicate,
                 **_content(code, sha256, size_bytes, fingerprint_only=fingerprint_only),
-                **_without_none(redactions=_clean_counts(redactions) if redactions else None),
+                **_without_none(
+                    parent_known=None if parent_known else False,
+                    redactions=_clean_counts(redactions) if redactions else None,
+                ),
             },
         }
     )

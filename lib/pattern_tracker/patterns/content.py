@@ -45,7 +45,6 @@ class FileChange:
     after: str | None
     after_known: bool
     fragment: str | None = None
-    user_modified: bool = False
 
     @property
     def binary(self) -> bool:
@@ -92,7 +91,6 @@ def _read_write(path: str, asked: Mapping[str, Any], done: Mapping[str, Any]) ->
         after=after,
         after_known=after is not None,
         fragment=_text(asked, "content"),
-        user_modified=modified,
     )
 
 
@@ -111,7 +109,6 @@ def _read_edit(path: str, asked: Mapping[str, Any], done: Mapping[str, Any]) -> 
         after=after,
         after_known=after is not None,
         fragment=_first(_text(done, "newString"), _text(asked, "new_string")),
-        user_modified=modified,
     )
 
 
@@ -126,7 +123,6 @@ def _read_notebook(path: str, asked: Mapping[str, Any], done: Mapping[str, Any])
         after=after,
         after_known=after is not None,
         fragment=_first(_text(done, "new_source"), _text(asked, "new_source")),
-        user_modified=done.get("userModified") is True,
     )
 
 
