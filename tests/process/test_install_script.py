@@ -7,21 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-SHIPPED = (
-    "install.sh",
-    "pyproject.toml",
-    "requirements.lock",
-    "README.md",
-    "LICENSE",
-    "lib",
-    "daemon",
-    "hooks",
-)
+from tests.checkout import CHECKOUT, copy_shipped
+
 NEEDED_TOOLS = ("dirname", "uname", "cat", "find", "sort", "cksum", "mkdir", "rm", "sh")
 PYTHONS = ("python3.13", "python3.12", "python3.11", "python3")
 FOREIGN = {"type": "command", "command": "true"}
@@ -118,16 +108,7 @@ def test_dry_run_from_a_bare_checkout_changes_nothing(tools, private_home, comma
 @pytest.fixture
 def checkout(tmp_path):
     """A copy of what is shipped, in a folder with a space in its name, that may go again."""
-    copy = tmp_path / "check out"
-    copy.mkdir()
-    for name in SHIPPED:
-        if (CHECKOUT / name).is_dir():
-            shutil.copytree(
-                CHECKOUT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__")
-            )
-        else:
-            shutil.copy2(CHECKOUT / name, copy / name)
-    return copy
+    return copy_shipped(tmp_path / "check out")
 
 
 @pytest.fixture

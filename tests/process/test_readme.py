@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -14,23 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pattern_tracker.config_keys import KEYS, TOKEN_FILE_KEY
+from tests.checkout import CHECKOUT, copy_shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 README = (CHECKOUT / "README.md").read_text()
-SHIPPED = (
-    "install.sh",
-    "pyproject.toml",
-    "requirements.lock",
-    "README.md",
-    "LICENSE",
-    "lib",
-    "daemon",
-    "hooks",
-)
-
 PROGRAMS = ("pattern-tracker", "pattern-daemon", "pattern-intelligence")
 
 # The commands that the README names in passing, as they are run here: what follows, in the
@@ -92,12 +80,7 @@ class User:
 
 @pytest.fixture
 def user(private_home: Path, tmp_path: Path) -> Iterator[User]:
-    checkout = tmp_path / "checkout"
-    checkout.mkdir()
-    for name in SHIPPED:
-        copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
-        copy(CHECKOUT / name, checkout / name)
-    somebody = User(private_home, checkout)
+    somebody = User(private_home, copy_shipped(tmp_path / "checkout"))
     yield somebody
     if (private_home / ".local/bin/pattern-daemon").exists():
         somebody.types("pattern-daemon stop")
