@@ -157,7 +157,7 @@ class Delivery:
             accepted_at = self._ledger.accepted_at(self._destination)
             for event, answer in _not_stored(outcome):
                 since = event.suspect_at is not None and accepted_at > event.suspect_at
-                proven = bool(outcome.accepted) or since
+                proven = outcome.proves(event) or since
                 settled = verdicts.settle(event, answer, proven=proven, rng=self._rng)
                 self._apply(event, answer, settled, turn, now=now)
             gate = self._gate_after(gate, permit, outcome)

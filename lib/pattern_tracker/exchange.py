@@ -4,8 +4,8 @@ The public service refuses a whole batch for one bad event and does not say
 which.  A refused batch is therefore cut in half until the event that is to blame
 stands alone, in order, so that parents still go before their children.
 
-It refuses to storm: where nothing at all is accepted, a few lone refusals are
-taken as the server's trouble and not as the events'.
+It refuses to storm: a few lone refusals with nothing accepted in between may be the
+server's trouble and not the events'; the rest of the batch is left for later.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from pattern_tracker.ledger.events import WaitingEvent
 
-# So many events refused one by one, and none accepted: it is not about them.
-LONE_REFUSALS_TO_STOP: Final = 3
+# So many events not taken, and none taken in between: it may not be about them.
+REFUSALS_TO_STOP: Final = 3
 
 
 class Client(Protocol):
@@ -46,6 +46,32 @@ class Outcome:
     # Seconds that the server asked to be left alone after answering.
     retry_after: float | None = None
     requests: int = 0
+    # The number of the last request of which the server took something, and by an event's
+    # seq the number of the request that it was last answered in.
+    accepting_request: int = 0
+    request_of: dict[int, int] = field(default_factory=dict)
+    # How many events it did not take since it last took one.
+    refusals_in_a_row: int = 0
+
+    def add(self, event: WaitingEvent, answer: EventAnswer) -> None:
+        """Note what the request just made says of an event."""
+        self.answers.append((event, answer))
+        self.request_of[event.seq] = self.requests
+        if answer.verdict is Verdict.STORED:
+            self.accepting_request = self.requests
+            self.refusals_in_a_row = 0
+        elif answer.verdict is not Verdict.MISSING_PARENT:
+            self.refusals_in_a_row += 1
+
+    def proves(self, event: WaitingEvent) -> bool:
+        """Whether it is about this event, and not about the server, that it was not taken.
+
+        It is, if another was taken in the same request or a later one.  One that was taken
+        before proves as much only while few were not taken since: many would mean that
+        the server broke in between.
+        """
+        later = self.accepting_request >= self.request_of.get(event.seq, self.requests)
+        return later or (self.accepting_request > 0 and self.refusals_in_a_row < REFUSALS_TO_STOP)
 
     @property
     def accepted(self) -> int:
@@ -64,7 +90,6 @@ class Exchange:
         """Send `batch`, and parts of it where that is what it takes."""
         outcome = Outcome()
         parts = [list(batch)]
-        lone_refusals = 0
         while parts:
             part = parts.pop()
             if len(part) > 1 and not self._has_batch_endpoint:
@@ -73,18 +98,17 @@ class Exchange:
             outcome.requests += 1
             answer = await self._send_part(part)
             if answer.kind is AnswerKind.ANSWERED:
-                outcome.answers += zip(part, answer.events, strict=True)
+                for event, verdict in zip(part, answer.events, strict=True):
+                    outcome.add(event, verdict)
                 outcome.retry_after = answer.retry_after
                 if answer.retry_after is not None:
                     break
-                lone_refusals += len(part) == 1 and _is_refusal(answer.events[0])
             elif answer.kind is AnswerKind.REJECTED and len(part) > 1:
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]
             elif answer.kind is AnswerKind.REJECTED:
                 refusal = EventAnswer(verdict=Verdict.REJECTED, detail=answer.reason)
-                outcome.answers.append((part[0], refusal))
-                lone_refusals += 1
+                outcome.add(part[0], refusal)
             elif answer.kind is AnswerKind.NO_ENDPOINT and self._has_batch_endpoint:
                 self._has_batch_endpoint = False
                 parts.append(part)
@@ -94,7 +118,7 @@ class Exchange:
                 outcome.obstacle = answer
                 outcome.alone = part[0] if len(part) == 1 else None
                 break
-            if lone_refusals >= LONE_REFUSALS_TO_STOP and not outcome.accepted:
+            if outcome.refusals_in_a_row >= REFUSALS_TO_STOP:
                 break
         return outcome
 
@@ -103,7 +127,3 @@ class Exchange:
         if self._has_batch_endpoint:
             return await self._client.send_batch([event.body for event in part], sent)
         return await self._client.send_single(part[0].body, sent[0])
-
-
-def _is_refusal(answer: EventAnswer) -> bool:
-    return answer.verdict not in (Verdict.STORED, Verdict.MISSING_PARENT)

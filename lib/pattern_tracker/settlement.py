@@ -3,8 +3,8 @@
 An event is poison only if the server takes others while it refuses this one: a
 server in trouble refuses everything, in whatever words, and an outage must never
 quarantine anything.  So every verdict that is not "stored" is read in the light
-of `proven`: did the same endpoint accept another event in this exchange, or at
-any time since it last did not take this one?
+of `proven`: did the same endpoint accept another event in this exchange (see
+`Outcome.proves`), or at any time since it last did not take this one?
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pattern_tracker.client.answers import Answer, AnswerKind, EventAnswer, Verdict
-from pattern_tracker.exchange import LONE_REFUSALS_TO_STOP, Exchange
+from pattern_tracker.exchange import REFUSALS_TO_STOP, Exchange
 from pattern_tracker.ledger.events import WaitingEvent
 from tests.intelligence_double import REJECTED, IntelligenceDouble, outage
 from tests.ledger_rows import new_event
@@ -61,15 +61,33 @@ async def test_where_nothing_is_accepted_a_few_lone_refusals_end_it(api):
     api.answers = dict.fromkeys(NAMES, REJECTED)
     outcome = await exchange(api)
     assert told(outcome) == dict.fromkeys("abc", Verdict.REJECTED)
-    assert LONE_REFUSALS_TO_STOP == 3
+    assert REFUSALS_TO_STOP == 3
 
 
-async def test_where_something_is_accepted_every_bad_one_is_found(api):
+async def test_server_that_takes_no_more_from_some_point_on_is_not_asked_about_everything(api):
     api.refuses_whole = True
     api.answers = dict.fromkeys("bcdefgh", REJECTED)
     outcome = await exchange(api)
-    assert list(told(outcome)) == list(NAMES)
+    assert list(told(outcome)) == list("abcd")
     assert outcome.accepted == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "proven"),
+    [
+        ("b", "b"),
+        ("bh", "bh"),
+        ("fgh", ""),  # nothing was taken after e: the server may have broken
+        ("bfgh", "b"),
+    ],
+)
+async def test_refusals_at_the_end_are_proven_only_while_they_are_few(api, bad, proven):
+    api.refuses_whole = True
+    api.answers = dict.fromkeys(bad, REJECTED)
+    outcome = await exchange(api)
+    refused = [event for event, answer in outcome.answers if answer.verdict is Verdict.REJECTED]
+    assert "".join(event.pattern_id for event in refused) == bad
+    assert "".join(event.pattern_id for event in refused if outcome.proves(event)) == proven
 
 
 async def test_without_a_batch_endpoint_events_go_one_by_one(api):
