@@ -74,7 +74,13 @@ def every_page_but_the_first_gone(content, random_):
     return content[:4096] + random_.randbytes(len(content) - 4096)
 
 
+def renamed_column(content, _):
+    assert b"settled_at" in content
+    return content.replace(b"settled_at", b"settled_ad")
+
+
 CERTAIN = [
+    renamed_column,
     truncated,
     cut_to_a_few_bytes,
     zero_filled,

@@ -163,6 +163,11 @@ class DamagedRowError(sqlite3.DatabaseError):
         super().__init__(f"row {row} of the events makes no sense")
 
 
+# Our statements are fixed and the schema's version was checked: what they name is there,
+# unless the text of the schema was damaged in a way that still reads as SQL.
+_MISSES_PART_OF_THE_SCHEMA: Final = ("no such table", "no such column", "no such index")
+
+
 def is_corrupt(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """Whether the file itself is damaged, not merely busy or out of reach."""
     if isinstance(error, UnicodeDecodeError):
@@ -171,6 +176,8 @@ def is_corrupt(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     if code is None:
         # Raised by Python itself.  Only valid UTF-8 was ever written.
         return "Could not decode to UTF-8" in str(error)
+    if code == sqlite3.SQLITE_ERROR and str(error).startswith(_MISSES_PART_OF_THE_SCHEMA):
+        return True
     # Extended codes (SQLITE_CORRUPT_INDEX, ...) carry the primary one in the low byte.
     return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
