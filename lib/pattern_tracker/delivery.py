@@ -211,15 +211,7 @@ class Delivery:
             return self._gate_after_answers(gate, permit, outcome, now)
         self.report.reason = obstacle.reason
         if obstacle.kind is AnswerKind.HOLD:
-            return gates.after_hold(
-                gate,
-                self._policy,
-                permit,
-                now,
-                self._rng,
-                retry_after=obstacle.retry_after,
-                reason=obstacle.reason,
-            )
+            return self._held(gate, permit, now, obstacle.retry_after)
         if obstacle.kind in (AnswerKind.DENIED, AnswerKind.NO_ENDPOINT):
             return gates.after_pause(
                 gate,
@@ -249,13 +241,16 @@ class Delivery:
         if outcome.retry_after is None:
             return gate
         self.report.reason = "the server asked to wait"
+        return self._held(gate, permit, now, outcome.retry_after)
+
+    def _held(self, gate: Gate, permit: Permit, now: float, retry_after: float | None) -> Gate:
         return gates.after_hold(
             gate,
             self._policy,
             permit,
             now,
             self._rng,
-            retry_after=outcome.retry_after,
+            retry_after=retry_after,
             reason=self.report.reason,
         )
 
